@@ -1,0 +1,202 @@
+//! What signaling tells a shard. The inner model: nothing here knows of any client protocol.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{MemberId, RoomId, SessionId, ShardId, TrackId};
+use crate::media::{Kind, Layer};
+
+/// What a session carries, seen from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// One peer connection for both ways; the client offers.
+    Both,
+    /// The client publishes and offers.
+    Publish,
+    /// The client receives; we offer.
+    Subscribe,
+}
+
+/// What a member may do. Checked by signaling before a command is sent and by the shard where the
+/// client reaches it past signaling (data packets, media of unannounced tracks).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grants {
+    /// May send media.
+    pub publish: bool,
+    /// May receive media.
+    pub subscribe: bool,
+    /// May send data packets.
+    pub publish_data: bool,
+}
+
+/// A new session of a member. The member and its room come into being with their first session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenSession {
+    /// The session.
+    pub session: SessionId,
+    /// Its owner.
+    pub member: MemberId,
+    /// The member's room.
+    pub room: RoomId,
+    /// Which ways media flows.
+    pub role: Role,
+    /// What the member may do.
+    pub grants: Grants,
+    /// The member's name towards others: stamped on data packets, matched by their destinations.
+    /// At most [`crate::limits::NAME_MAX`] bytes.
+    pub identity: String,
+    /// The member's public id, stamped on data packets. At most [`crate::limits::NAME_MAX`] bytes.
+    pub sid: String,
+}
+
+/// A track as one session is to receive it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// The receiving session.
+    pub session: SessionId,
+    /// The track.
+    pub track: TrackId,
+    /// The shard of the track's publisher.
+    pub home: ShardId,
+    /// Audio or video: decides which media sections fit.
+    pub kind: Kind,
+    /// First part of the section's `a=msid` (RFC 8830); at most [`crate::limits::NAME_MAX`] bytes.
+    pub stream_label: String,
+    /// Second part of the section's `a=msid`.
+    pub track_label: String,
+}
+
+/// How a viewer wants one track at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tune {
+    /// Nothing is sent while paused; the slot stays.
+    pub paused: bool,
+    /// The highest layer that the viewer can use.
+    pub layer_max: Layer,
+}
+
+/// Why a session is closed by signaling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CloseReason {
+    /// The client said so.
+    Left,
+    /// The WebSocket went and did not come back in time.
+    Abandoned,
+    /// Another client joined under the same identity.
+    Replaced,
+    /// An operator or a server API removed the member.
+    Removed,
+    /// The client broke the protocol.
+    Misbehaved,
+}
+
+/// Signaling → shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes a session. Answered by [`crate::notice::Notice::SessionEnded`] when it is refused.
+    OpenSession(OpenSession),
+    /// Ends a session, its tracks and its subscriptions. Idempotent.
+    CloseSession {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// New grants of a session.
+    Permit {
+        /// The session.
+        session: SessionId,
+        /// They replace the old ones.
+        grants: Grants,
+    },
+    /// The client's offer. Answered by `Answer` or `NegotiationFailed`.
+    Offer {
+        /// The session.
+        session: SessionId,
+        /// The client's number of the offer, echoed.
+        id: u32,
+        /// At most [`crate::limits::SDP_MAX`] bytes.
+        sdp: String,
+    },
+    /// The client's answer to our offer `id`.
+    Answer {
+        /// The session.
+        session: SessionId,
+        /// Our number of the offer.
+        id: u32,
+        /// At most [`crate::limits::SDP_MAX`] bytes.
+        sdp: String,
+    },
+    /// Announces a track: the next offer's section whose `a=msid` names `client_id`, or else the
+    /// first unbound section of that kind, is this track.
+    Publish {
+        /// The publishing session.
+        session: SessionId,
+        /// The new track.
+        track: TrackId,
+        /// Audio or video.
+        kind: Kind,
+        /// The client's own id of the track. At most [`crate::limits::NAME_MAX`] bytes.
+        client_id: String,
+    },
+    /// Ends a track and every subscription to it.
+    Unpublish {
+        /// The publishing session.
+        session: SessionId,
+        /// The track.
+        track: TrackId,
+    },
+    /// The publisher muted or unmuted; a muted track makes no speaker and asks no keyframes.
+    Mute {
+        /// The publishing session.
+        session: SessionId,
+        /// The track.
+        track: TrackId,
+        /// The new state.
+        muted: bool,
+    },
+    /// Sends a track to a session. Idempotent.
+    Subscribe(Subscribe),
+    /// Takes it back. Idempotent.
+    Unsubscribe {
+        /// The receiving session.
+        session: SessionId,
+        /// The track.
+        track: TrackId,
+    },
+    /// Changes how a session receives a track.
+    Tune {
+        /// The receiving session.
+        session: SessionId,
+        /// The track.
+        track: TrackId,
+        /// The new wish.
+        tune: Tune,
+    },
+    /// Names all shards that hold members of a room, so that data packets reach them.
+    SpanRoom {
+        /// The room.
+        room: RoomId,
+        /// All of them, the receiver too.
+        shards: Vec<ShardId>,
+    },
+}
+
+impl Command {
+    /// The session that is meant, if one is.
+    pub fn session(&self) -> Option<SessionId> {
+        match self {
+            Command::OpenSession(open) => Some(open.session),
+            Command::Subscribe(subscribe) => Some(subscribe.session),
+            Command::CloseSession { session, .. }
+            | Command::Permit { session, .. }
+            | Command::Offer { session, .. }
+            | Command::Answer { session, .. }
+            | Command::Publish { session, .. }
+            | Command::Unpublish { session, .. }
+            | Command::Mute { session, .. }
+            | Command::Unsubscribe { session, .. }
+            | Command::Tune { session, .. } => Some(*session),
+            Command::SpanRoom { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Every maximum of Antipode, in one place.
+//!
+//! Full means a counted drop (media) or a refusal (control), never growth. Sizes are in bytes, times
+//! are [`Duration`]s, the rest are counts.
+
+use core::time::Duration;
+
+// --- a node ---------------------------------------------------------------------------------------
+
+/// Shards of one node. A ufrag carries the shard in two hexadecimal digits.
+pub const SHARDS_MAX: usize = 256;
+/// Sessions of one shard.
+pub const SESSIONS_PER_SHARD_MAX: usize = 8_192;
+/// Rooms of one shard.
+pub const ROOMS_PER_SHARD_MAX: usize = 4_096;
+
+// --- a room ---------------------------------------------------------------------------------------
+
+/// Members of one room on one shard.
+pub const MEMBERS_PER_ROOM_MAX: usize = 8_192;
+/// Tracks that one session may publish.
+pub const TRACKS_PER_SESSION_MAX: usize = 16;
+/// Tracks that one session may receive at once.
+pub const SUBSCRIPTIONS_PER_SESSION_MAX: usize = 512;
+/// Hops of one track: local viewers, shards and nodes together.
+pub const HOPS_PER_TRACK_MAX: usize = 16_384;
+/// Simulcast layers of one track.
+pub const LAYERS_MAX: usize = 3;
+/// Members of a room on one shard before the next one is placed on another shard.
+pub const ROOM_SPILL_MEMBERS: usize = 64;
+
+// --- a datagram -----------------------------------------------------------------------------------
+
+/// The largest datagram that is read at all. Longer ones are cut by the kernel and dropped here.
+pub const DATAGRAM_MAX: usize = 2_048;
+/// The largest RTP datagram that is taken in, relayed or sent. str0m panics above its own buffer.
+pub const RTP_MAX: usize = 1_500;
+/// Datagrams of one receive batch.
+pub const RECV_BATCH: usize = 64;
+/// Datagrams that one turn takes before it flushes.
+pub const TURN_DATAGRAMS_MAX: usize = 512;
+/// Segments of one train: the kernel's UDP_MAX_SEGMENTS is 128, a message is at most 64 KiB.
+pub const TRAIN_SEGMENTS_MAX: usize = 40;
+/// Datagrams that may wait in one shard's outbox.
+pub const OUTBOX_MAX: usize = 16_384;
+
+// --- demultiplexing -------------------------------------------------------------------------------
+
+/// Remote addresses of one session that are known to be its own.
+pub const ADDRESSES_PER_SESSION_MAX: usize = 8;
+/// Addresses that other shards own, as one shard remembers them.
+pub const FOREIGN_ADDRESSES_MAX: usize = 131_072;
+
+// --- rings ----------------------------------------------------------------------------------------
+
+/// Parcels in the ring from one shard to another.
+pub const RING_PARCELS: usize = 4_096;
+/// Parcels that one turn takes from one ring.
+pub const TURN_PARCELS_MAX: usize = 512;
+
+// --- control --------------------------------------------------------------------------------------
+
+/// Commands or notices in the channel between the control thread and one shard.
+pub const CONTROL_CHANNEL_MAX: usize = 4_096;
+/// Commands that one turn takes.
+pub const TURN_COMMANDS_MAX: usize = 64;
+/// One control frame between a node and signaling.
+pub const CONTROL_FRAME_MAX: usize = 16 * 1024 * 1024;
+/// An SDP. The SDK's offer with 100 sections is about 250 KiB.
+pub const SDP_MAX: usize = 512 * 1024;
+/// What signaling lets a node remember of one member.
+pub const MEMO_MAX: usize = 64 * 1024;
+/// A member's identity, name, or a track's client id.
+pub const NAME_MAX: usize = 256;
+/// A member's metadata.
+pub const METADATA_MAX: usize = 32 * 1024;
+
+// --- the signaling edge ---------------------------------------------------------------------------
+
+/// One message of a client on the WebSocket.
+pub const SIGNAL_MESSAGE_MAX: usize = 1024 * 1024;
+/// The join request in the URL, before and after it is unpacked.
+pub const JOIN_REQUEST_PACKED_MAX: usize = 64 * 1024;
+/// See [`JOIN_REQUEST_PACKED_MAX`].
+pub const JOIN_REQUEST_MAX: usize = 512 * 1024;
+/// An access token.
+pub const TOKEN_MAX: usize = 16 * 1024;
+/// Messages waiting for one slow client.
+pub const SIGNAL_QUEUE_MAX: usize = 1_024;
+/// Messages a second from one client, and the burst.
+pub const SIGNAL_RATE_PER_S: u32 = 200;
+/// See [`SIGNAL_RATE_PER_S`].
+pub const SIGNAL_RATE_BURST: u32 = 1_000;
+/// WebSockets of one signaling process.
+pub const SIGNAL_CLIENTS_MAX: usize = 65_536;
+/// How long a client may take to send its headers.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the client pings, and how long it may be silent.
+pub const SIGNAL_PING_INTERVAL: Duration = Duration::from_secs(5);
+/// See [`SIGNAL_PING_INTERVAL`].
+pub const SIGNAL_PING_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a member stays in the room after its WebSocket is gone, so that it can resume.
+pub const RESUME_WINDOW: Duration = Duration::from_secs(30);
+/// How long a join waits for a node to come (back).
+pub const NODE_WAIT: Duration = Duration::from_secs(8);
+
+// --- data channels --------------------------------------------------------------------------------
+
+/// One data packet. The SDK cuts larger ones itself.
+pub const DATA_PACKET_MAX: usize = 64 * 1024;
+/// Bytes buffered towards one slow receiver before its data packets are dropped.
+pub const DATA_BUFFERED_MAX: usize = 2 * 1024 * 1024;
+/// Destinations of one data packet.
+pub const DATA_DESTINATIONS_MAX: usize = 256;
+
+// --- times ----------------------------------------------------------------------------------------
+
+/// At most one keyframe request a layer reaches a publisher in this time.
+pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(1_000);
+/// A layer without packets for this long counts as stopped.
+pub const LAYER_SILENCE: Duration = Duration::from_millis(1_500);
+/// A session that never connects is ended after this.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a shard reports levels of its speakers.
+pub const LEVEL_INTERVAL: Duration = Duration::from_millis(400);
+/// How often a shard reports the quality of its sessions.
+pub const QUALITY_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a shard publishes its counters.
+pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
+
+const _: () = assert!(RTP_MAX < DATAGRAM_MAX);
+const _: () = assert!(RECV_BATCH <= TURN_DATAGRAMS_MAX);
+const _: () = assert!(TURN_PARCELS_MAX <= RING_PARCELS);
+const _: () = assert!(TURN_COMMANDS_MAX <= CONTROL_CHANNEL_MAX);
+const _: () = assert!(TRAIN_SEGMENTS_MAX * RTP_MAX < 65_536);
+const _: () = assert!(JOIN_REQUEST_PACKED_MAX <= JOIN_REQUEST_MAX);
+const _: () = assert!(SDP_MAX <= SIGNAL_MESSAGE_MAX && SIGNAL_MESSAGE_MAX <= CONTROL_FRAME_MAX);
+const _: () = assert!(LAYERS_MAX <= 8);
