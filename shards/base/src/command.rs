@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{MemberId, RoomId, SessionId, ShardId, TrackId};
-use crate::media::{Kind, Layer};
+use crate::media::{Codec, Kind, Layer};
 
 /// What a session carries, seen from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +137,8 @@ pub enum Command {
         kind: Kind,
         /// The client's own id of the track. At most [`crate::limits::NAME_MAX`] bytes.
         client_id: String,
+        /// What the client wants to send; the answer puts it first when the offer has it.
+        codec: Option<Codec>,
     },
     /// Ends a track and every subscription to it.
     Unpublish {

@@ -142,6 +142,13 @@ pub enum Notice {
         /// For the client's log.
         reason: String,
     },
+    /// A track's media section stopped sending: the client unpublished it by renegotiating.
+    TrackEnded {
+        /// The publishing session.
+        session: SessionId,
+        /// The track.
+        track: TrackId,
+    },
     /// A subscription cannot be served.
     SubscriptionRefused {
         /// The receiving session.
@@ -185,6 +192,7 @@ impl Notice {
             | Notice::Connected { session }
             | Notice::TrackLive { session, .. }
             | Notice::TrackRefused { session, .. }
+            | Notice::TrackEnded { session, .. }
             | Notice::SubscriptionRefused { session, .. }
             | Notice::SessionEnded { session, .. } => Some(*session),
             Notice::Quality(quality) => Some(quality.session),
