@@ -74,6 +74,8 @@ pub const MEMO_MAX: usize = 64 * 1024;
 pub const NAME_MAX: usize = 256;
 /// A member's metadata.
 pub const METADATA_MAX: usize = 32 * 1024;
+/// A member's attributes, keys and values together.
+pub const ATTRIBUTES_MAX: usize = 8 * 1024;
 
 // --- the signaling edge ---------------------------------------------------------------------------
 
@@ -103,6 +105,22 @@ pub const SIGNAL_PING_TIMEOUT: Duration = Duration::from_secs(15);
 pub const RESUME_WINDOW: Duration = Duration::from_secs(30);
 /// How long a join waits for a node to come (back).
 pub const NODE_WAIT: Duration = Duration::from_secs(8);
+/// How long a node whose control link broke may take to dial again before its members are told.
+pub const NODE_GRACE: Duration = Duration::from_secs(1);
+/// How long a node may take for its hello and its snapshot.
+pub const NODE_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long signaling waits for a node that does not take its commands before it drops the link.
+pub const NODE_STALL_MAX: Duration = Duration::from_secs(2);
+/// Nodes of one signaling process.
+pub const NODES_MAX: usize = 256;
+/// New connections a second from one client address, and the burst.
+pub const SIGNAL_CONNECTS_PER_S: u32 = 100;
+/// See [`SIGNAL_CONNECTS_PER_S`].
+pub const SIGNAL_CONNECTS_BURST: u32 = 400;
+/// Client addresses whose rate is remembered.
+pub const SIGNAL_ADDRESSES_MAX: usize = 65_536;
+/// How long a token lives that keeps a connected client able to come back.
+pub const TOKEN_REFRESH: Duration = Duration::from_secs(600);
 
 // --- data channels --------------------------------------------------------------------------------
 
