@@ -37,6 +37,8 @@ pub const DATAGRAM_MAX: usize = 2_048;
 pub const RTP_MAX: usize = 1_500;
 /// Datagrams of one receive batch.
 pub const RECV_BATCH: usize = 64;
+/// Trains of one send batch.
+pub const SEND_BATCH: usize = 64;
 /// Datagrams that one turn takes before it flushes.
 pub const TURN_DATAGRAMS_MAX: usize = 512;
 /// Segments of one train: the kernel's UDP_MAX_SEGMENTS is 128, a message is at most 64 KiB.
@@ -62,6 +64,16 @@ pub const TURN_PARCELS_MAX: usize = 512;
 
 /// Commands or notices in the channel between the control thread and one shard.
 pub const CONTROL_CHANNEL_MAX: usize = 4_096;
+/// Bytes that wait for a signaling process which does not read; above it the node dials anew.
+pub const CONTROL_BACKLOG_MAX: usize = 64 * 1024 * 1024;
+/// How long the node waits for the challenge and for the end of its dialling.
+pub const CONTROL_GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// The node's pause before it dials signaling again, at first and at most.
+pub const CONTROL_REDIAL_MIN: Duration = Duration::from_millis(50);
+/// See [`CONTROL_REDIAL_MIN`].
+pub const CONTROL_REDIAL_MAX: Duration = Duration::from_secs(1);
+/// Sessions that ended a moment ago, so that a memo which crossed the news is not kept for ever.
+pub const ENDED_SESSIONS_MAX: usize = 16_384;
 /// Commands that one turn takes.
 pub const TURN_COMMANDS_MAX: usize = 64;
 /// One control frame between a node and signaling.
@@ -148,6 +160,9 @@ pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
 
 const _: () = assert!(RTP_MAX < DATAGRAM_MAX);
 const _: () = assert!(RECV_BATCH <= TURN_DATAGRAMS_MAX);
+const _: () = assert!(SEND_BATCH * TRAIN_SEGMENTS_MAX <= OUTBOX_MAX);
+const _: () = assert!(CONTROL_FRAME_MAX + 4 <= CONTROL_BACKLOG_MAX);
+const _: () = assert!(SESSIONS_PER_SHARD_MAX <= ENDED_SESSIONS_MAX);
 const _: () = assert!(TURN_PARCELS_MAX <= RING_PARCELS);
 const _: () = assert!(TURN_COMMANDS_MAX <= CONTROL_CHANNEL_MAX);
 const _: () = assert!(TRAIN_SEGMENTS_MAX * RTP_MAX < 65_536);

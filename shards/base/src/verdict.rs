@@ -41,6 +41,10 @@ reasons! {
     SessionRefused = "session_refused",
     /// The session ended a moment ago.
     SessionGone = "session_gone",
+    /// RTP of an SSRC that belongs to no section, before or behind the session's own look at it.
+    UnknownSsrc = "unknown_ssrc",
+    /// RTP of a known SSRC that became no packet: failed authentication, replay, or only padding.
+    NotMedia = "not_media",
     // -- from datagram to packet
     /// RTP of a section that carries no announced track.
     NoTrack = "no_track",
@@ -63,8 +67,6 @@ reasons! {
     TooOld = "too_old",
     /// The viewer did not negotiate the codec.
     CodecNotNegotiated = "codec_not_negotiated",
-    /// The subscription has no media section yet.
-    NoSlot = "no_slot",
     // -- queues
     /// The ring to another shard is full.
     RingFull = "ring_full",
@@ -102,7 +104,12 @@ impl Default for Drops {
 impl Drops {
     /// One more.
     pub fn count(&mut self, reason: DropReason) {
-        self.0[reason as usize] += 1;
+        self.add(reason, 1);
+    }
+
+    /// That many more.
+    pub fn add(&mut self, reason: DropReason, count: u64) {
+        self.0[reason as usize] += count;
     }
 
     /// How many so far.
