@@ -1,0 +1,109 @@
+// Bad tokens: refused with the reason, by plain HTTP and at the door of the WebSocket.
+
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { request } from 'node:http';
+import { after, before, test } from 'node:test';
+
+import { startServer } from './lib/server.mjs';
+
+const [KEY, SECRET] = ['devkey', 'secret'];
+const now = Math.floor(Date.now() / 1000);
+
+const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+function mint(claims, { secret = SECRET, alg = 'HS256' } = {}) {
+  const whole = {
+    iss: KEY, sub: 'mallory', nbf: now - 5, exp: now + 600, video: { room: 'r', roomJoin: true },
+    ...claims,
+  };
+  const body = `${part({ alg, typ: 'JWT' })}.${part(whole)}`;
+  if (alg === 'none') return `${body}.`;
+  return `${body}.${createHmac('sha256', secret).update(body).digest('base64url')}`;
+}
+
+const good = mint({});
+const [head, claims, seal] = good.split('.');
+const flipped = seal.startsWith('A') ? `B${seal.slice(1)}` : `A${seal.slice(1)}`;
+
+/** What is sent, and what the reason must speak of. */
+const BAD = {
+  'no token': [undefined, /token/i],
+  'an empty token': ['', /token/i],
+  'no token at all but words': ['not-a-token', /token|malformed|invalid/i],
+  'the wrong secret': [mint({}, { secret: 'guess' }), /signature/i],
+  'a broken seal': [`${head}.${claims}.${flipped}`, /signature/i],
+  'claims of another token': [`${head}.${part({ sub: 'root' })}.${seal}`, /signature|claim|token/i],
+  'alg none': [mint({}, { alg: 'none' }), /alg|signature|token/i],
+  'alg HS384': [mint({}, { alg: 'HS384' }), /alg/i],
+  'an unknown key': [mint({ iss: 'nobody' }), /key|issuer/i],
+  'an expired token': [mint({ exp: now - 600 }), /expired/i],
+  'a token of tomorrow': [mint({ nbf: now + 86_400, exp: now + 90_000 }), /not.*(yet|before)|nbf/i],
+  'no expiry': [mint({ exp: undefined }), /exp/i],
+  'no identity': [mint({ sub: undefined }), /identity|sub/i],
+  'a token for no room': [mint({ video: { roomJoin: true } }), /room/i],
+  'a megabyte': [`${head}.${'A'.repeat(1 << 16)}.${seal}`, /./],
+};
+
+let server;
+before(async () => { server = await startServer(); });
+after(() => server?.stop());
+
+/** A GET, as a WebSocket's upgrade when told so. Gives the status and the text of the answer. */
+function ask(path, token, { upgrade = false, header = false } = {}) {
+  const query = token === undefined || header ? '' : `?access_token=${encodeURIComponent(token)}`;
+  const headers = header ? { authorization: `Bearer ${token}` } : {};
+  if (upgrade) {
+    Object.assign(headers, {
+      connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13',
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    });
+  }
+  return new Promise((resolve, reject) => {
+    const sent = request(`${server.url}${path}${query}`, { headers, agent: false }, (answer) => {
+      let text = '';
+      answer.setEncoding('utf8').on('data', (piece) => { text += piece; });
+      answer.on('end', () => resolve({ status: answer.statusCode, text }));
+    });
+    sent.on('upgrade', (answer, socket) => {
+      socket.destroy();
+      resolve({ status: answer.statusCode, text: '' });
+    });
+    sent.on('error', reject);
+    sent.end();
+  });
+}
+
+for (const path of ['/rtc/validate', '/rtc/v1/validate']) {
+  test(`a good token is welcome on ${path}, in the query and in the header`, async () => {
+    assert.equal((await ask(path, good)).status, 200);
+    assert.equal((await ask(path, good, { header: true })).status, 200);
+  });
+}
+
+for (const [what, [token, reason]] of Object.entries(BAD)) {
+  test(`401 and no state for ${what}`, async () => {
+    const clients = await server.metric('antipode_shard_sessions');
+    for (const [path, how] of [
+      ['/rtc/validate', {}], ['/rtc/v1/validate', {}],
+      ['/rtc', { upgrade: true }], ['/rtc/v1', { upgrade: true }],
+    ]) {
+      const { status, text } = await ask(path, token, how);
+      // What is longer than any token may be refused for its size alone.
+      const expected = token?.length > 1 << 15 ? [401, 414, 431] : [401];
+      assert.ok(expected.includes(status), `${path}: ${status} ${text}`);
+      if (status === 401) assert.match(text, reason, path);
+      for (const piece of (token ?? '').split('.').filter((word) => word.length > 16)) {
+        assert.ok(!text.includes(piece), `${path} echoes the token`);
+        assert.ok(!server.log.join('\n').includes(piece), 'the log holds the token');
+      }
+    }
+    assert.equal(await server.metric('antipode_shard_sessions'), clients);
+  });
+}
+
+test('a token that may not join is refused', async () => {
+  const { status, text } = await ask('/rtc/v1/validate', mint({ video: { room: 'r', roomJoin: false } }));
+  assert.ok([401, 403].includes(status), `${status}`);
+  assert.match(text, /join/i);
+});
