@@ -155,7 +155,8 @@ class Tile {
     if (figures?.kbps) words.push(bitrate(figures.kbps));
     const shard = participant.attributes['antipode.shard'];
     if (shard !== undefined) words.push(`shard ${shard}`);
-    this.parts.figures.textContent = words.join(' · ');
+    // A figure and its unit stay on one line.
+    this.parts.figures.textContent = words.map((word) => word.replace(' ', '\u00a0')).join(' · ');
   }
 
   close() {

@@ -24,12 +24,13 @@ export function launch(...more) {
 
 /**
  * Opens the page so that it joins by itself, and waits until it is in the room with its tracks out.
- * `params` go into the link: see app.js for what it takes.
+ * `params` go into the link: see app.js for what it takes. `prepare` gets the page before it loads.
  */
-export async function joinPage(browser, server, { room, name, ...params }) {
+export async function joinPage(browser, server, { room, name, prepare, ...params }) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
   const guest = new Guest(page, name);
+  await prepare?.(page);
   const query = new URLSearchParams({
     room, name, auto: '1', video: 'vga', adaptive: '0', ...params,
   });
