@@ -1,0 +1,224 @@
+//! What one shard still has to send. Every datagram passes through it, in order.
+//!
+//! A full socket leaves the rest for the next turn; a full outbox loses its oldest datagrams, which
+//! are the least useful ones, each counted.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+
+use antipode_base::limits::{OUTBOX_MAX, SEND_BATCH};
+use antipode_core::Transmit;
+
+use super::sys::batch::SendBatch;
+use super::trains::{self, Train};
+
+/// What was sent and lost since the shard's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) datagrams: u64,
+    pub(crate) bytes: u64,
+    pub(crate) trains: u64,
+    pub(crate) dropped: u64,
+}
+
+/// See the module's documentation.
+pub(crate) struct Outbox {
+    queue: VecDeque<Transmit>,
+    trains: Vec<Train>,
+    batch: SendBatch,
+    /// Datagrams at the head that leave one by one, since a train of them was refused.
+    singles: usize,
+    /// Whether the kernel and the interfaces take segmented sends.
+    segmentation: bool,
+    sent: Sent,
+}
+
+/// What a failed send asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    /// Try at the next turn.
+    Wait,
+    /// Try again at once.
+    Again,
+    /// This train is too much for its path; its datagrams may not be.
+    SplitTrain,
+    /// No train will ever pass.
+    SplitAll,
+    /// It cannot be sent.
+    Drop,
+}
+
+impl Outbox {
+    /// `v6`: the socket is one of IPv6.
+    pub(crate) fn new(v6: bool) -> Self {
+        Outbox {
+            queue: VecDeque::new(),
+            trains: Vec::with_capacity(SEND_BATCH),
+            batch: SendBatch::new(v6),
+            singles: 0,
+            segmentation: true,
+            sent: Sent::default(),
+        }
+    }
+
+    /// Puts a datagram at the end; over [`OUTBOX_MAX`] the oldest is lost.
+    pub(crate) fn push(&mut self, transmit: Transmit) {
+        if self.queue.len() == OUTBOX_MAX {
+            self.queue.pop_front();
+            self.singles = self.singles.saturating_sub(1);
+            self.sent.dropped += 1;
+        }
+        self.queue.push_back(transmit);
+    }
+
+    /// Whether something waits for room in the socket.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The counters.
+    pub(crate) fn sent(&self) -> Sent {
+        self.sent
+    }
+
+    /// Sends as much as the socket takes. Each lap sends, drops or splits something.
+    pub(crate) fn send(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        source_of: impl Fn(SocketAddr) -> Option<IpAddr>,
+    ) {
+        while !self.queue.is_empty() {
+            let singles = if self.segmentation { self.singles } else { usize::MAX };
+            trains::cut(self.queue.iter(), singles, &mut self.trains);
+            match self.batch.send(fd, &self.queue, &self.trains, &source_of) {
+                Ok(count) => self.took(count),
+                Err(error) => {
+                    let first = self.trains[0];
+                    match remedy(&error, first.datagrams) {
+                        Remedy::Wait => return,
+                        Remedy::Again => {}
+                        Remedy::SplitTrain => self.singles = first.datagrams,
+                        Remedy::SplitAll => {
+                            tracing::warn!(%error, "segmented sends are off: one datagram a send");
+                            self.segmentation = false;
+                        }
+                        Remedy::Drop => self.lose(first.datagrams, &error),
+                    }
+                }
+            }
+        }
+    }
+
+    fn took(&mut self, count: usize) {
+        for train in &self.trains[..count] {
+            self.queue.drain(..train.datagrams);
+            self.singles = self.singles.saturating_sub(train.datagrams);
+            self.sent.datagrams += train.datagrams as u64;
+            self.sent.bytes += train.bytes as u64;
+            self.sent.trains += 1;
+        }
+    }
+
+    fn lose(&mut self, datagrams: usize, error: &io::Error) {
+        tracing::debug!(%error, datagrams, "the kernel refused to send");
+        self.queue.drain(..datagrams);
+        self.singles = self.singles.saturating_sub(datagrams);
+        self.sent.dropped += datagrams as u64;
+    }
+}
+
+/// A train fails as a whole with EIO where checksums cannot be offloaded (udp(7), UDP_SEGMENT), and
+/// with EINVAL or EMSGSIZE where one segment is longer than the path's MTU.
+fn remedy(error: &io::Error, datagrams: usize) -> Remedy {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => Remedy::Wait,
+        Some(libc::EINTR) => Remedy::Again,
+        Some(libc::EIO | libc::ENOPROTOOPT) if datagrams > 1 => Remedy::SplitAll,
+        Some(libc::EINVAL | libc::EMSGSIZE) if datagrams > 1 => Remedy::SplitTrain,
+        _ => Remedy::Drop,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    fn pair() -> (UdpSocket, UdpSocket) {
+        let open = || UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback");
+        let (a, b) = (open(), open());
+        b.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        (a, b)
+    }
+
+    #[test]
+    fn remedies() {
+        for (errno, datagrams, want) in [
+            (libc::EAGAIN, 1, Remedy::Wait),
+            (libc::EAGAIN, 4, Remedy::Wait),
+            (libc::EINTR, 1, Remedy::Again),
+            (libc::EIO, 4, Remedy::SplitAll),
+            (libc::EIO, 1, Remedy::Drop),
+            (libc::EINVAL, 4, Remedy::SplitTrain),
+            (libc::EMSGSIZE, 4, Remedy::SplitTrain),
+            (libc::EINVAL, 1, Remedy::Drop),
+            (libc::ENETUNREACH, 4, Remedy::Drop),
+        ] {
+            assert_eq!(remedy(&io::Error::from_raw_os_error(errno), datagrams), want, "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_train_arrives_as_its_datagrams() {
+        let (from, to) = pair();
+        let destination = to.local_addr().unwrap();
+        let local = from.local_addr().unwrap();
+        let mut outbox = Outbox::new(false);
+        let lengths = [1_100, 1_100, 1_100, 600, 1_100, 60];
+        for (index, length) in lengths.into_iter().enumerate() {
+            outbox.push(Transmit { local, destination, bytes: vec![index as u8; length] });
+        }
+        outbox.send(from.as_fd(), |local| Some(local.ip()));
+        assert!(outbox.is_empty());
+        let bytes = lengths.iter().sum::<usize>() as u64;
+        assert_eq!(outbox.sent(), Sent { datagrams: 6, bytes, trains: 2, dropped: 0 });
+        let mut buffer = [0; 2_048];
+        for (index, length) in lengths.into_iter().enumerate() {
+            let (got, source) = to.recv_from(&mut buffer).expect("each datagram arrives");
+            assert_eq!((got, buffer[0], source), (length, index as u8, local));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_counted_and_does_not_hold_up_the_rest() {
+        let (from, to) = pair();
+        let destination = to.local_addr().unwrap();
+        let local = from.local_addr().unwrap();
+        let mut outbox = Outbox::new(false);
+        // Port 0 is no destination; EINVAL.
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        outbox.push(Transmit { local, destination: nowhere, bytes: vec![1; 20] });
+        outbox.push(Transmit { local, destination: nowhere, bytes: vec![1; 20] });
+        outbox.push(Transmit { local, destination, bytes: vec![2; 30] });
+        outbox.send(from.as_fd(), |local| Some(local.ip()));
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.sent(), Sent { datagrams: 1, bytes: 30, trains: 1, dropped: 2 });
+        let mut buffer = [0; 64];
+        assert_eq!(to.recv(&mut buffer).expect("the third one arrives"), 30);
+    }
+
+    #[test]
+    fn a_full_outbox_loses_its_oldest() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut outbox = Outbox::new(false);
+        for n in 0..OUTBOX_MAX + 3 {
+            outbox.push(Transmit { local, destination: local, bytes: n.to_le_bytes().to_vec() });
+        }
+        assert_eq!(outbox.sent().dropped, 3);
+        assert_eq!(outbox.queue.front().unwrap().bytes, 3usize.to_le_bytes());
+    }
+}

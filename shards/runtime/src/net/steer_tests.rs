@@ -1,0 +1,192 @@
+//! Steering, shown by the kernel itself: a group of sockets on loopback, and who gets what.
+
+use super::*;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use crate::net::socket::{Group, open_group};
+
+const SHARDS: usize = 4;
+
+/// A STUN binding request with these attributes.
+fn stun(attributes: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (kind, value) in attributes {
+        body.extend_from_slice(&kind.to_be_bytes());
+        body.extend_from_slice(&(value.len() as u16).to_be_bytes());
+        body.extend_from_slice(value);
+        body.resize(body.len().next_multiple_of(4), 0);
+    }
+    let mut message = vec![0, 1];
+    message.extend_from_slice(&(body.len() as u16).to_be_bytes());
+    message.extend_from_slice(&STUN_MAGIC_COOKIE.to_be_bytes());
+    message.extend_from_slice(b"transaction!");
+    message.extend(body);
+    message
+}
+
+fn named(username: &str) -> Vec<u8> {
+    stun(&[(STUN_USERNAME, username.as_bytes())])
+}
+
+/// Which socket has the datagram; waits until one has.
+fn receiver(group: &Group) -> usize {
+    let mut polled: Vec<_> = group
+        .sockets
+        .iter()
+        .map(|socket| rustix::event::PollFd::new(socket, rustix::event::PollFlags::IN))
+        .collect();
+    let patience = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
+    let ready = rustix::event::poll(&mut polled, Some(&patience)).expect("poll");
+    assert_eq!(ready, 1, "exactly one socket of the group gets a datagram");
+    let place = polled.iter().position(|fd| !fd.revents().is_empty()).expect("one is ready");
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 256];
+    group.sockets[place].recv(&mut buffer).expect("the datagram");
+    place
+}
+
+/// A peer on loopback of the family of `target`.
+fn peer(target: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((target.ip(), 0)).expect("a socket on loopback");
+    socket.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.connect(target).expect("connect");
+    socket
+}
+
+/// The group, and loopback addresses that reach it.
+fn group() -> (Group, Vec<SocketAddr>) {
+    let group = open_group("[::]:0".parse().unwrap(), SHARDS).expect("a group");
+    let port = group.address.port();
+    let mut targets = vec![SocketAddr::from(([127, 0, 0, 1], port))];
+    if group.address.is_ipv6() && UdpSocket::bind("[::1]:0").is_ok() {
+        targets.push(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port)));
+    }
+    (group, targets)
+}
+
+/// STUN of every shape that names a shard, from many ports, reaches that shard.
+fn assert_steers_stun(group: &Group, targets: &[SocketAddr]) {
+    for target in targets {
+        for round in 0..4 {
+            for shard in 0..SHARDS {
+                let name = format!("{shard:02x}Wq{round}:peer");
+                let software = (0x8022, &b"abcde"[..]);
+                let priority = (0x0024, &[1, 2, 3, 4][..]);
+                let shapes = [
+                    named(&name),
+                    stun(&[software, (STUN_USERNAME, name.as_bytes())]),
+                    stun(&[priority, software, software, (STUN_USERNAME, name.as_bytes())]),
+                ];
+                for shape in shapes {
+                    peer(*target).send(&shape).expect("send");
+                    assert_eq!(receiver(group), shard, "{name} to {target}");
+                }
+            }
+        }
+    }
+}
+
+/// What names no shard is not lost and does not all fall on one.
+fn assert_rest_is_spread(group: &Group, targets: &[SocketAddr]) {
+    let bare = vec![0x80, 0x60, 1, 2];
+    let mut response = named("01ab:peer");
+    response[0..2].copy_from_slice(&[1, 1]);
+    let others = [
+        Vec::new(),
+        bare,
+        response,
+        named("ffab:peer"),
+        named("zzab:peer"),
+        named("0Aab:peer"),
+        named(""),
+        named("01ab:peer")[..22].to_vec(),
+        stun(&[(0x8022, &b"a"[..]); ATTRIBUTES_SEEN_MAX]),
+    ];
+    for other in others {
+        let mut seen = [false; SHARDS];
+        for target in targets {
+            // Chance misses a given socket with 48 ports once in a million runs.
+            for _ in 0..48 {
+                peer(*target).send(&other).expect("send");
+                seen[receiver(group)] = true;
+            }
+        }
+        let count = seen.iter().filter(|seen| **seen).count();
+        assert!(count > 1, "{other:x?} all fell on one socket");
+    }
+}
+
+#[test]
+fn classic_bpf_steers_stun_and_leaves_the_rest_to_the_hash() {
+    let (group, targets) = group();
+    install_classic(group.borrowed()[0]).expect("any process may attach a classic program");
+    assert_steers_stun(&group, &targets);
+    assert_rest_is_spread(&group, &targets);
+}
+
+#[test]
+fn ebpf_steers_stun_by_ufrag_and_the_rest_by_claim() {
+    let (group, targets) = group();
+    let claims = match Claims::install(&group.borrowed()) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            eprintln!("skipped: this process may not load eBPF ({error})");
+            return;
+        }
+        other => other.expect("the program passes the verifier"),
+    };
+    assert_steers_stun(&group, &targets);
+    assert_rest_is_spread(&group, &targets);
+    for target in &targets {
+        for shard in (0..SHARDS).cycle().take(4 * SHARDS) {
+            let peer = peer(*target);
+            let address = peer.local_addr().expect("bound");
+            let owner = ShardId(shard as u16);
+            claims.follow(owner, &Note::Claim { address });
+            for payload in [&[0x80, 0x60, 1, 2][..], &[22, 1], b""] {
+                peer.send(payload).expect("send");
+                assert_eq!(receiver(&group), shard, "{address} belongs to {owner}");
+            }
+            // A ufrag knows better than an address: the peer may have a session on another shard.
+            let other = (shard + 1) % SHARDS;
+            peer.send(&named(&format!("{other:02x}cd:peer"))).expect("send");
+            assert_eq!(receiver(&group), other);
+            claims.disclaim(address).expect("it was there");
+            claims.disclaim(address).expect("that it is gone is what was asked for");
+            peer.send(&[0x80]).expect("send");
+            receiver(&group);
+        }
+    }
+}
+
+#[test]
+fn one_shard_needs_no_program() {
+    let alone = open_group("127.0.0.1:0".parse().unwrap(), 1).expect("a socket");
+    assert_eq!(install(&alone.borrowed()).0, Steering::Single);
+}
+
+#[test]
+fn programs_stay_small_and_jump_within_themselves() {
+    let program = classic_program();
+    assert!(program.len() < 128, "{} instructions", program.len());
+    for (at, step) in program.iter().enumerate() {
+        let class = u32::from(step.code) & 0x07;
+        if class == libc::BPF_JMP {
+            let furthest = if u32::from(step.code) == libc::BPF_JMP | libc::BPF_JA {
+                step.k as usize
+            } else {
+                usize::from(step.jt.max(step.jf))
+            };
+            assert!(at + 1 + furthest < program.len(), "instruction {at}");
+        }
+    }
+    let last = program.last().expect("a program");
+    assert_eq!((u32::from(last.code), last.k), (libc::BPF_RET | libc::BPF_K, NO_SOCKET));
+}
+
+#[test]
+fn keys_are_the_same_for_both_spellings_of_ipv4() {
+    let plain = address_key("192.0.2.7:5000".parse().unwrap());
+    let mapped = address_key("[::ffff:192.0.2.7]:5000".parse().unwrap());
+    assert_eq!(plain, mapped);
+    assert_eq!(plain[10..], [0xff, 0xff, 192, 0, 2, 7, 0x13, 0x88, 0, 0]);
+}
