@@ -140,13 +140,13 @@ mod tests {
         }
     }
 
-    fn watch(n: u64) -> Parcel {
-        Parcel::Note(Note::Watch { track: TrackId(n) })
+    fn note(n: u64) -> Parcel {
+        Parcel::Note(Note::Unwatch { track: TrackId(n) })
     }
 
     fn number(parcel: &Parcel) -> u64 {
         match parcel {
-            Parcel::Note(Note::Watch { track }) => track.0,
+            Parcel::Note(Note::Unwatch { track }) => track.0,
             other => panic!("unexpected {other:?}"),
         }
     }
@@ -157,9 +157,9 @@ mod tests {
             (0..3).map(|_| Arc::new(Doorbell::new(Box::new(Count::default())))).collect();
         let mut ports = mesh(&bells);
         for n in 0..10 {
-            ports[2].send(ShardId(0), watch(n)).unwrap();
+            ports[2].send(ShardId(0), note(n)).unwrap();
         }
-        ports[1].send(ShardId(0), watch(99)).unwrap();
+        ports[1].send(ShardId(0), note(99)).unwrap();
         assert!(ports[0].has_parcels());
         assert_eq!(ports[0].depths(), [0, 1, 10]);
         let mut seen = Vec::new();
@@ -176,15 +176,15 @@ mod tests {
             (0..2).map(|_| Arc::new(Doorbell::new(Box::new(Count::default())))).collect();
         let mut ports = mesh(&bells);
         for n in 0..RING_PARCELS as u64 {
-            ports[0].send(ShardId(1), watch(n)).unwrap();
+            ports[0].send(ShardId(1), note(n)).unwrap();
         }
-        let back = ports[0].send(ShardId(1), watch(7)).unwrap_err();
+        let back = ports[0].send(ShardId(1), note(7)).unwrap_err();
         assert_eq!(number(&back), 7);
         assert_eq!(ports[1].drain(|_, _| ()), TURN_PARCELS_MAX);
-        ports[0].send(ShardId(1), watch(8)).unwrap();
+        ports[0].send(ShardId(1), note(8)).unwrap();
         // Nobody is his own neighbour, and there is no third shard.
-        assert!(ports[0].send(ShardId(0), watch(1)).is_err());
-        assert!(ports[0].send(ShardId(2), watch(1)).is_err());
+        assert!(ports[0].send(ShardId(0), note(1)).is_err());
+        assert!(ports[0].send(ShardId(2), note(1)).is_err());
     }
 
     #[test]
@@ -193,12 +193,12 @@ mod tests {
         let bells: Vec<_> =
             counts.iter().map(|c| Arc::new(Doorbell::new(Box::new(c.clone())))).collect();
         let mut ports = mesh(&bells);
-        ports[0].send(ShardId(1), watch(1)).unwrap();
+        ports[0].send(ShardId(1), note(1)).unwrap();
         ports[0].flush();
         assert_eq!(counts[1].0.load(Ordering::SeqCst), 0);
         bells[1].say_sleeping();
-        ports[0].send(ShardId(1), watch(2)).unwrap();
-        ports[0].send(ShardId(1), watch(3)).unwrap();
+        ports[0].send(ShardId(1), note(2)).unwrap();
+        ports[0].send(ShardId(1), note(3)).unwrap();
         ports[0].flush();
         ports[0].flush();
         assert_eq!(counts[1].0.load(Ordering::SeqCst), 1);

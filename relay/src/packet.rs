@@ -29,7 +29,7 @@ pub struct Extensions {
     pub audio_level: Option<i8>,
     /// RFC 6464 V bit.
     pub voice_activity: Option<bool>,
-    /// 3GPP TS 26.114 §7.4.5: clockwise quarter turns, 0..=3.
+    /// The two rotation bits of 3GPP TS 26.114 §7.4.5, as on the wire: 0..=3.
     pub orientation: Option<u8>,
 }
 

@@ -39,6 +39,8 @@ pub enum Note {
     Watch {
         /// The track.
         track: TrackId,
+        /// The viewer's room; a track of another room is not handed out.
+        room: RoomId,
     },
     /// The sender's last viewer of it is gone. Idempotent.
     Unwatch {

@@ -174,6 +174,12 @@ pub enum Command {
         /// The new wish.
         tune: Tune,
     },
+    /// Makes our next offer of a session of role `Subscribe` an ICE restart, and sends it now. Clients
+    /// that offer themselves restart by their own offer.
+    RestartIce {
+        /// The session.
+        session: SessionId,
+    },
     /// Names all shards that hold members of a room, so that data packets reach them.
     SpanRoom {
         /// The room.
@@ -197,6 +203,7 @@ impl Command {
             | Command::Unpublish { session, .. }
             | Command::Mute { session, .. }
             | Command::Unsubscribe { session, .. }
+            | Command::RestartIce { session }
             | Command::Tune { session, .. } => Some(*session),
             Command::SpanRoom { .. } => None,
         }

@@ -171,7 +171,11 @@ pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<Option<(M, usize)>, F
 /// # Errors
 /// [`FrameError::MemoTooLong`].
 pub fn check_memo(memo: &Memo) -> Result<(), FrameError> {
-    if memo.bytes.len() > MEMO_MAX { Err(FrameError::MemoTooLong(memo.bytes.len())) } else { Ok(()) }
+    if memo.bytes.len() > MEMO_MAX {
+        Err(FrameError::MemoTooLong(memo.bytes.len()))
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

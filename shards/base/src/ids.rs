@@ -4,6 +4,9 @@
 //! without any agreement. Being ours, they may key a fast hash.
 
 use core::fmt;
+use core::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 macro_rules! id {
@@ -50,5 +53,31 @@ impl ShardId {
     /// The shard's place in a table of shards.
     pub fn index(self) -> usize {
         usize::from(self.0)
+    }
+}
+
+/// A map keyed by one of these ids. The hash is the id itself: we choose ids at random, so no peer
+/// can make them collide.
+pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// See [`IdMap`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        // Not reached by the ids above; still a hash for anything else.
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // The table takes its bucket from the low and its tag from the high bits.
+        self.0 = id ^ id.rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

@@ -10,10 +10,31 @@
 //! One turn of whoever drives it: one reading of the clock; [`Shard::handle`] for every input at
 //! hand; [`Shard::flush`] once; [`Shard::poll`] until it returns `None`; then wait for the next
 //! input or for [`Shard::deadline`]. It reads no clock and opens no socket.
+//!
+//! | module | what it owns |
+//! | --- | --- |
+//! | `shard` | the turn, and all that the others own |
+//! | `demux` | from a datagram to its session |
+//! | `session` | one peer connection: str0m, descriptions, slots, publications |
+//! | `forward` | tracks, hops, the fan-out loop, layer choice, renumbering |
+//! | `payload` | keyframes and picture numbers in the payload's own header |
+//! | `sdp` | what str0m does not read or write of a description |
+//! | `data` | who a data packet is from and for |
+//! | `levels`, `room`, `timers`, `effects`, `io` | small tables |
 #![forbid(unsafe_code)]
 
+mod data;
+mod demux;
+mod effects;
+mod forward;
 mod io;
+mod levels;
+mod payload;
+mod room;
+mod sdp;
+mod session;
 mod shard;
+mod timers;
 
 pub use io::{Datagram, Input, Output, Transmit};
 pub use shard::{Shard, ShardConfig};

@@ -1,0 +1,221 @@
+//! From a datagram to the session that owns it.
+//!
+//! STUN finds its session by the ufrag that we chose, everything else by the address that a session
+//! has validated. What belongs to another shard is told apart: STUN by the shard in the ufrag,
+//! the rest by the claims of the other shards.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use antipode_base::ids::ShardId;
+use antipode_base::limits::{FOREIGN_ADDRESSES_MAX, RTP_MAX};
+use antipode_base::verdict::DropReason;
+
+use crate::session::config::shard_of;
+
+/// Whose a datagram is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A session of this shard; STUN that it must recognize.
+    Stun(usize),
+    /// A session of this shard; its address is validated.
+    Session(usize),
+    /// Another shard's.
+    Shard(ShardId),
+}
+
+/// The tables of one shard. Peers choose addresses, so both maps use std's keyed hash.
+#[derive(Debug)]
+pub(crate) struct Demux {
+    me: ShardId,
+    shards: u16,
+    by_ufrag: HashMap<String, usize>,
+    by_address: HashMap<SocketAddr, usize>,
+    foreign: HashMap<SocketAddr, ShardId>,
+}
+
+impl Demux {
+    /// Empty tables.
+    pub(crate) fn new(me: ShardId, shards: u16) -> Self {
+        Demux {
+            me,
+            shards,
+            by_ufrag: HashMap::new(),
+            by_address: HashMap::new(),
+            foreign: HashMap::new(),
+        }
+    }
+
+    /// Finds the owner; cheap checks first, no allocation.
+    pub(crate) fn find(&self, source: SocketAddr, bytes: &[u8]) -> Result<Owner, DropReason> {
+        if bytes.len() > RTP_MAX {
+            return Err(DropReason::Oversized);
+        }
+        // RFC 7983 §7, RFC 9443 §3.
+        match bytes.first() {
+            Some(0..=3) => self.find_stun(bytes),
+            Some(20..=63 | 128..=191) => match self.by_address.get(&source) {
+                Some(session) => Ok(Owner::Session(*session)),
+                None => match self.foreign.get(&source) {
+                    Some(shard) => Ok(Owner::Shard(*shard)),
+                    None => Err(DropReason::UnknownAddress),
+                },
+            },
+            _ => Err(DropReason::NotOurs),
+        }
+    }
+
+    fn find_stun(&self, bytes: &[u8]) -> Result<Owner, DropReason> {
+        let username = binding_username(bytes).ok_or(DropReason::StunMalformed)?;
+        let ufrag = username.split(|byte| *byte == b':').next().unwrap_or_default();
+        match shard_of(ufrag) {
+            Some(shard) if shard != self.me && shard.0 < self.shards => Ok(Owner::Shard(shard)),
+            _ => {
+                let ufrag = std::str::from_utf8(ufrag).map_err(|_| DropReason::StunMalformed)?;
+                let session = self.by_ufrag.get(ufrag).ok_or(DropReason::StunUnknownUfrag)?;
+                Ok(Owner::Stun(*session))
+            }
+        }
+    }
+
+    /// A session has these credentials from now on.
+    pub(crate) fn add_ufrag(&mut self, ufrag: &str, session: usize) {
+        self.by_ufrag.insert(ufrag.to_owned(), session);
+    }
+
+    /// It has them no longer.
+    pub(crate) fn remove_ufrag(&mut self, ufrag: &str) {
+        self.by_ufrag.remove(ufrag);
+    }
+
+    /// A session has validated an address. Returns the session that had it before.
+    pub(crate) fn add_address(&mut self, address: SocketAddr, session: usize) -> Option<usize> {
+        self.foreign.remove(&address);
+        self.by_address.insert(address, session).filter(|before| *before != session)
+    }
+
+    /// An address is no longer this session's.
+    pub(crate) fn remove_address(&mut self, address: SocketAddr, session: usize) {
+        if self.by_address.get(&address) == Some(&session) {
+            self.by_address.remove(&address);
+        }
+    }
+
+    /// Whether the address is this session's.
+    pub(crate) fn owns(&self, address: SocketAddr, session: usize) -> bool {
+        self.by_address.get(&address) == Some(&session)
+    }
+
+    /// Another shard says that an address is its own. Above the limit claims are not taken in: then
+    /// its strays are dropped here, which costs that session and nobody else.
+    pub(crate) fn claim(&mut self, address: SocketAddr, shard: ShardId) {
+        if self.foreign.len() < FOREIGN_ADDRESSES_MAX || self.foreign.contains_key(&address) {
+            self.foreign.insert(address, shard);
+        }
+    }
+
+    /// It no longer is.
+    pub(crate) fn disclaim(&mut self, address: SocketAddr, shard: ShardId) {
+        if self.foreign.get(&address) == Some(&shard) {
+            self.foreign.remove(&address);
+        }
+    }
+}
+
+/// USERNAME of a STUN binding request (RFC 8489 §5, §14.3).
+///
+/// ```text
+///   0    2     4        8               20
+///   |type|length|cookie  |transaction id |attributes: |type|length|value, padded to 4| ...
+/// ```
+fn binding_username(bytes: &[u8]) -> Option<&[u8]> {
+    const BINDING_REQUEST: [u8; 2] = [0, 1];
+    const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+    const USERNAME: [u8; 2] = [0, 6];
+    let (header, mut attributes) = bytes.split_at_checked(20)?;
+    let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    if header[..2] != BINDING_REQUEST || header[4..8] != COOKIE || length != attributes.len() {
+        return None;
+    }
+    loop {
+        let (head, rest) = attributes.split_first_chunk::<4>()?;
+        let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        let value = rest.get(..length)?;
+        if head[..2] == USERNAME {
+            return Some(value);
+        }
+        attributes = rest.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(username: &[u8], before: &[u8]) -> Vec<u8> {
+        let mut attributes = before.to_vec();
+        attributes.extend_from_slice(&[0, 6, 0, username.len() as u8]);
+        attributes.extend_from_slice(username);
+        attributes.resize(attributes.len().next_multiple_of(4), 0);
+        let mut bytes = vec![0, 1, 0, attributes.len() as u8, 0x21, 0x12, 0xa4, 0x42];
+        bytes.extend_from_slice(&[7; 12]);
+        bytes.extend_from_slice(&attributes);
+        bytes
+    }
+
+    fn demux() -> Demux {
+        let mut demux = Demux::new(ShardId(1), 2);
+        demux.add_ufrag("01abc", 5);
+        demux.add_address("10.0.0.1:1000".parse().unwrap(), 5);
+        demux.claim("10.0.0.2:1000".parse().unwrap(), ShardId(0));
+        demux
+    }
+
+    #[test]
+    fn stun_by_ufrag() {
+        let demux = demux();
+        let from = "10.9.9.9:9".parse().unwrap();
+        for (bytes, want) in [
+            (binding(b"01abc:peer", &[]), Ok(Owner::Stun(5))),
+            (binding(b"01abc:peer", &[0x80, 0x22, 0, 3, 1, 2, 3, 0]), Ok(Owner::Stun(5))),
+            (binding(b"00abc:peer", &[]), Ok(Owner::Shard(ShardId(0)))),
+            (binding(b"01xyz:peer", &[]), Err(DropReason::StunUnknownUfrag)),
+            // There is no shard 9: the ufrag is nobody's.
+            (binding(b"09abc:peer", &[]), Err(DropReason::StunUnknownUfrag)),
+            (binding(b"\xff\xff:peer", &[]), Err(DropReason::StunMalformed)),
+            (binding(b"01abc:peer", &[])[..24].to_vec(), Err(DropReason::StunMalformed)),
+            (vec![0; 20], Err(DropReason::StunMalformed)),
+            (vec![0], Err(DropReason::StunMalformed)),
+        ] {
+            assert_eq!(demux.find(from, &bytes), want, "{bytes:x?}");
+        }
+        let mut response = binding(b"01abc:peer", &[]);
+        response[0] = 1;
+        assert_eq!(demux.find(from, &response), Err(DropReason::StunMalformed));
+    }
+
+    #[test]
+    fn the_rest_by_address() {
+        let mut demux = demux();
+        let dtls = [22, 254, 253];
+        let rtp = [128, 96, 0, 1];
+        let known = "10.0.0.1:1000".parse().unwrap();
+        let foreign: SocketAddr = "10.0.0.2:1000".parse().unwrap();
+        let unknown = "10.0.0.3:1000".parse().unwrap();
+        assert_eq!(demux.find(known, &dtls), Ok(Owner::Session(5)));
+        assert_eq!(demux.find(known, &rtp), Ok(Owner::Session(5)));
+        assert_eq!(demux.find(foreign, &rtp), Ok(Owner::Shard(ShardId(0))));
+        assert_eq!(demux.find(unknown, &dtls), Err(DropReason::UnknownAddress));
+        assert_eq!(demux.find(known, &[]), Err(DropReason::NotOurs));
+        assert_eq!(demux.find(known, &[80]), Err(DropReason::NotOurs));
+        assert_eq!(demux.find(known, &[128; RTP_MAX + 1]), Err(DropReason::Oversized));
+        // Only the claimant can give an address back; validating it here takes it over.
+        demux.disclaim(foreign, ShardId(1));
+        assert_eq!(demux.find(foreign, &rtp), Ok(Owner::Shard(ShardId(0))));
+        demux.add_address(foreign, 6);
+        assert_eq!(demux.find(foreign, &rtp), Ok(Owner::Session(6)));
+        assert_eq!(demux.add_address(foreign, 7), Some(6));
+        demux.remove_address(foreign, 6);
+        assert!(demux.owns(foreign, 7));
+    }
+}

@@ -1,0 +1,51 @@
+//! What a session's turn led to, collected so that the shard can act on it afterwards.
+//!
+//! A session cannot reach other sessions; it leaves here what they need to know. The vectors are
+//! kept from turn to turn, so that nothing grows on the media path once it is warm.
+
+use std::collections::VecDeque;
+
+use antipode_base::ids::TrackId;
+use antipode_base::limits::OUTBOX_MAX;
+use antipode_base::notice::{EndReason, Notice};
+use antipode_base::verdict::{DropReason, Drops};
+use antipode_relay::packet::Packet;
+
+use crate::io::Transmit;
+use crate::session::slots::Wish;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Datagrams to send, of all sessions; the shard's outbox.
+    pub(crate) outbox: VecDeque<Transmit>,
+    /// For signaling.
+    pub(crate) notices: VecDeque<Notice>,
+    /// Drops of this shard by reason.
+    pub(crate) drops: Drops,
+    /// Media that came in.
+    pub(crate) packets: Vec<Packet>,
+    /// Tracks of which the session's client needs a keyframe.
+    pub(crate) keyframes: Vec<TrackId>,
+    /// Data packets that came in, with whether their channel is reliable.
+    pub(crate) data: Vec<(bool, Vec<u8>)>,
+    /// Wishes whose packets may flow from now on.
+    pub(crate) announced: Vec<Wish>,
+    /// Tracks whose sections stopped.
+    pub(crate) stopped: Vec<TrackId>,
+    /// The session just connected.
+    pub(crate) connected: bool,
+    /// The session is over.
+    pub(crate) ended: Option<EndReason>,
+}
+
+impl Effects {
+    /// Puts a datagram into the outbox, or counts it when there is no room.
+    pub(crate) fn send(&mut self, transmit: Transmit) {
+        if self.outbox.len() < OUTBOX_MAX {
+            self.outbox.push_back(transmit);
+        } else {
+            self.drops.count(DropReason::OutboxFull);
+        }
+    }
+}

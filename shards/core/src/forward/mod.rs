@@ -1,0 +1,16 @@
+//! Fan-out: from one packet of a track to a verdict for each of its hops.
+//!
+//! Pure decisions: nothing here knows of sessions' insides, sockets or rings. A [`Track`] holds its
+//! hops in one contiguous table, each with the selector and rewriter of its viewer inline, so that
+//! the loop over viewers touches one line of memory after another.
+
+mod keyframes;
+mod rewriter;
+mod selector;
+mod subscription;
+mod track;
+
+pub(crate) use keyframes::Ask;
+pub(crate) use rewriter::{Rewrite, Rewriter};
+pub(crate) use subscription::Subscription;
+pub(crate) use track::{Fabric, Hop, Origin, Sink, Track};

@@ -1,0 +1,161 @@
+//! One track as sent to one session.
+
+use std::time::{Duration, Instant};
+
+use antipode_base::command::Tune;
+use antipode_base::media::Layer;
+use antipode_base::verdict::{DropReason, Verdict};
+use antipode_relay::packet::Packet;
+
+use super::rewriter::{Rewrite, Rewriter};
+use super::selector::{Pick, Selector};
+
+/// How long a viewer waits for a keyframe before it asks once more.
+const ASK_AGAIN: Duration = Duration::from_millis(1_000);
+
+/// The viewer's side of a hop: what it wants, what it gets, how it is numbered.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// The session's place in its shard's table.
+    pub(crate) session: usize,
+    /// The slot of that session.
+    pub(crate) slot: usize,
+    /// The viewer's wish.
+    pub(crate) tune: Tune,
+    /// Whether the session is connected.
+    pub(crate) ready: bool,
+    selector: Selector,
+    rewriter: Rewriter,
+    asked: Option<Instant>,
+}
+
+/// A verdict, and the layer whose keyframe the viewer is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offered {
+    /// What becomes of the packet.
+    pub(crate) verdict: Verdict<Rewrite>,
+    /// To be asked of the publisher.
+    pub(crate) need_keyframe: Option<Layer>,
+}
+
+impl Subscription {
+    /// A subscription that waits for its first keyframe.
+    pub(crate) fn new(session: usize, slot: usize, tune: Tune, rewriter: Rewriter) -> Self {
+        Subscription {
+            session,
+            slot,
+            tune,
+            ready: false,
+            selector: Selector::Waiting,
+            rewriter,
+            asked: None,
+        }
+    }
+
+    /// Decides on one packet. `active` says which layers the publisher sends at the moment.
+    pub(crate) fn offer(&mut self, packet: &Packet, active: LayerSet) -> Offered {
+        let drop = |reason| Offered { verdict: Verdict::Drop(reason), need_keyframe: None };
+        if !self.ready {
+            return drop(DropReason::NotConnected);
+        }
+        if self.tune.paused {
+            return drop(DropReason::Paused);
+        }
+        let target = active.best_below(self.tune.layer_max).unwrap_or(packet.layer);
+        let need = self.selector.aim(target);
+        let pick = self.selector.pick(packet.layer, packet.keyframe, target);
+        let verdict = match pick {
+            Pick::Start => Verdict::Forward(self.rewriter.start(packet)),
+            Pick::Continue => match self.rewriter.go_on(packet) {
+                Some(rewrite) => Verdict::Forward(rewrite),
+                None => Verdict::Drop(DropReason::TooOld),
+            },
+            Pick::Drop(reason) => Verdict::Drop(reason),
+        };
+        let need_keyframe = match need {
+            Some(layer) if pick != Pick::Start && self.may_ask(packet.arrival) => Some(layer),
+            Some(_) if pick != Pick::Start => None,
+            _ => {
+                self.asked = None;
+                None
+            }
+        };
+        Offered { verdict, need_keyframe }
+    }
+
+    /// A viewer asks when it begins to wait, and once in [`ASK_AGAIN`] while it does.
+    fn may_ask(&mut self, now: Instant) -> bool {
+        let may = self.asked.is_none_or(|asked| now >= asked + ASK_AGAIN);
+        if may {
+            self.asked = Some(now);
+        }
+        may
+    }
+
+    /// The layer on its way to the viewer, or the one that it waits for.
+    pub(crate) fn wanted(&self, active: LayerSet) -> Layer {
+        active.best_below(self.tune.layer_max).unwrap_or(Layer::BASE)
+    }
+
+    /// Takes over a new wish; a paused viewer starts again at a keyframe.
+    pub(crate) fn tune(&mut self, tune: Tune) {
+        if tune.paused && !self.tune.paused {
+            self.restart();
+        }
+        self.tune = tune;
+    }
+
+    /// Nothing more is sent before a keyframe.
+    pub(crate) fn restart(&mut self) {
+        self.selector.stop();
+        self.asked = None;
+    }
+
+    /// The slot's numbering, to go on with whoever comes next.
+    pub(crate) fn into_rewriter(self) -> Rewriter {
+        self.rewriter
+    }
+}
+
+/// Which layers of a track are being sent: bit n is layer n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LayerSet(pub(crate) u8);
+
+impl LayerSet {
+    /// Its layers, lowest first.
+    pub(crate) fn iter(self) -> impl Iterator<Item = Layer> {
+        (0..8).filter(move |layer| self.0 & 1 << layer != 0).map(Layer)
+    }
+
+    /// The highest layer up to `max`, or else the lowest above it; `None` when there is none.
+    pub(crate) fn best_below(self, max: Layer) -> Option<Layer> {
+        let below = self.0 & ((1u16 << (max.0 + 1)) - 1) as u8;
+        if below != 0 {
+            Some(Layer(7 - below.leading_zeros() as u8))
+        } else if self.0 != 0 {
+            Some(Layer(self.0.trailing_zeros() as u8))
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn best_layer_table() {
+        for (set, max, want) in [
+            (0b000, 2, None),
+            (0b001, 2, Some(0)),
+            (0b111, 2, Some(2)),
+            (0b111, 1, Some(1)),
+            (0b101, 1, Some(0)),
+            (0b100, 0, Some(2)),
+            (0b110, 0, Some(1)),
+        ] {
+            assert_eq!(LayerSet(set).best_below(Layer(max)), want.map(Layer), "{set:b} {max}");
+        }
+    }
+}

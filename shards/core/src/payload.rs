@@ -1,0 +1,203 @@
+//! What a payload's own header tells a forwarder: where a decoder can start, and VP8's numbers.
+//!
+//! Pure functions over the RTP payload. They look at a handful of bytes, never follow a length
+//! beyond the payload, and answer "no keyframe" where they cannot tell.
+
+use antipode_base::media::Codec;
+use antipode_relay::packet::Shape;
+
+/// What was read of one payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Glance {
+    /// A decoder can start with this packet.
+    pub(crate) keyframe: bool,
+    /// Numbers that are rewritten per viewer.
+    pub(crate) shape: Shape,
+}
+
+/// The payload's own header is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// Reads the payload of one packet.
+///
+/// # Errors
+/// [`Malformed`] when the descriptor that the codec requires is cut short. An empty payload (padding
+/// only) is malformed for every codec.
+pub(crate) fn glance(codec: Codec, payload: &[u8]) -> Result<Glance, Malformed> {
+    let keyframe = match codec {
+        Codec::Opus | Codec::Pcmu | Codec::Pcma => {
+            // Every audio packet can be decoded by itself, well enough.
+            if payload.is_empty() {
+                return Err(Malformed);
+            }
+            true
+        }
+        Codec::Vp8 => return vp8(payload),
+        Codec::Vp9 => vp9_keyframe(payload).ok_or(Malformed)?,
+        Codec::H264 => h264_keyframe(payload).ok_or(Malformed)?,
+        Codec::H265 => h265_keyframe(payload).ok_or(Malformed)?,
+        Codec::Av1 => av1_keyframe(payload).ok_or(Malformed)?,
+    };
+    Ok(Glance { keyframe, shape: Shape::Plain })
+}
+
+/// RFC 7741 §4.2 and §4.3.
+///
+/// ```text
+///   |X|R|N|S|R| PID |   then, if X:  |I|L|T|K| RSV |  |M| PictureID |  | TL0PICIDX |  |TID|Y|KEYIDX|
+/// ```
+fn vp8(payload: &[u8]) -> Result<Glance, Malformed> {
+    let mut bytes = payload.iter().copied();
+    let mut next = || bytes.next().ok_or(Malformed);
+    let first = next()?;
+    let mut picture_id = None;
+    let mut picture_id_long = false;
+    let mut tl0_pic_idx = None;
+    if first & 0x80 != 0 {
+        let present = next()?;
+        if present & 0x80 != 0 {
+            let high = next()?;
+            picture_id_long = high & 0x80 != 0;
+            picture_id = Some(if picture_id_long {
+                u16::from(high & 0x7f) << 8 | u16::from(next()?)
+            } else {
+                u16::from(high)
+            });
+        }
+        if present & 0x40 != 0 {
+            tl0_pic_idx = Some(next()?);
+        }
+        if present & 0x30 != 0 {
+            next()?;
+        }
+    }
+    let frame = next()?;
+    let starts_frame = first & 0x10 != 0 && first & 0x07 == 0;
+    let keyframe = starts_frame && frame & 0x01 == 0;
+    Ok(Glance { keyframe, shape: Shape::Vp8 { picture_id, picture_id_long, tl0_pic_idx } })
+}
+
+/// RFC 9628 §4.2: not predicted (P=0), begins a frame (B=1), and is the lowest spatial layer.
+fn vp9_keyframe(payload: &[u8]) -> Option<bool> {
+    const I: u8 = 0x80;
+    const P: u8 = 0x40;
+    const L: u8 = 0x20;
+    const B: u8 = 0x08;
+    let mut bytes = payload.iter().copied();
+    let first = bytes.next()?;
+    if first & I != 0 && bytes.next()? & 0x80 != 0 {
+        bytes.next()?;
+    }
+    let spatial = if first & L != 0 { bytes.next()? >> 1 & 0x07 } else { 0 };
+    Some(first & (P | B) == B && spatial == 0)
+}
+
+/// RFC 6184 §5: an IDR slice or a sequence parameter set, alone, aggregated or the first fragment.
+fn h264_keyframe(payload: &[u8]) -> Option<bool> {
+    const IDR: u8 = 5;
+    const SPS: u8 = 7;
+    let starts = |nal: u8| matches!(nal & 0x1f, IDR | SPS);
+    match payload.first()? & 0x1f {
+        // STAP-A: 16-bit sizes before each unit.
+        24 => Some(units(payload.get(1..)?).any(|unit| unit.first().copied().is_some_and(starts))),
+        // FU-A: S bit and the type of the fragmented unit.
+        28 => payload.get(1).map(|header| header & 0x80 != 0 && starts(*header)),
+        _ => payload.first().copied().map(starts),
+    }
+}
+
+/// RFC 7798 §4.4: an IRAP slice (types 16..=23) or a parameter set (32..=34).
+fn h265_keyframe(payload: &[u8]) -> Option<bool> {
+    let kind = |byte: u8| byte >> 1 & 0x3f;
+    let starts = |kind: u8| matches!(kind, 16..=23 | 32..=34);
+    payload.get(1)?;
+    match kind(payload[0]) {
+        // Aggregation packet.
+        48 => Some(units(payload.get(2..)?).any(|u| u.first().is_some_and(|b| starts(kind(*b))))),
+        // Fragmentation unit: S bit and the type.
+        49 => payload.get(2).map(|header| header & 0x80 != 0 && starts(header & 0x3f)),
+        other => Some(starts(other)),
+    }
+}
+
+/// AV1 RTP specification §4.4: the N bit says that a coded video sequence starts here.
+fn av1_keyframe(payload: &[u8]) -> Option<bool> {
+    payload.first().map(|aggregation| aggregation & 0x08 != 0)
+}
+
+/// Units behind 16-bit big-endian sizes; ends at the first size that does not fit.
+fn units(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (size, rest) = bytes.split_first_chunk::<2>()?;
+        let (unit, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;
+        bytes = rest;
+        Some(unit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(codec: Codec, payload: &[u8]) -> Option<bool> {
+        glance(codec, payload).ok().map(|glance| glance.keyframe)
+    }
+
+    #[test]
+    fn vp8_golden_bytes() {
+        // As Chromium sends them: X, I with 15 bits, L, T.
+        let key = [0x90, 0xe0, 0x92, 0x34, 0x07, 0x20, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a];
+        let shape =
+            Shape::Vp8 { picture_id: Some(0x1234), picture_id_long: true, tl0_pic_idx: Some(7) };
+        assert_eq!(glance(Codec::Vp8, &key), Ok(Glance { keyframe: true, shape }));
+        let mut delta = key;
+        delta[6] |= 1;
+        assert_eq!(glance(Codec::Vp8, &delta), Ok(Glance { keyframe: false, shape }));
+        let mut middle = key;
+        middle[0] = 0x80;
+        assert_eq!(glance(Codec::Vp8, &middle), Ok(Glance { keyframe: false, shape }));
+        // The shortest descriptor, and a 7-bit picture id.
+        let bare = Shape::Vp8 { picture_id: None, picture_id_long: false, tl0_pic_idx: None };
+        assert_eq!(glance(Codec::Vp8, &[0x10, 0x10]), Ok(Glance { keyframe: true, shape: bare }));
+        let short = Shape::Vp8 { picture_id: Some(5), picture_id_long: false, tl0_pic_idx: None };
+        assert_eq!(
+            glance(Codec::Vp8, &[0x90, 0x80, 0x05, 0x10]),
+            Ok(Glance { keyframe: true, shape: short })
+        );
+        for cut in 0..7 {
+            assert_eq!(glance(Codec::Vp8, &key[..cut]), Err(Malformed), "{cut}");
+        }
+    }
+
+    #[test]
+    fn keyframes_of_the_other_codecs() {
+        for (codec, payload, want) in [
+            (Codec::Vp9, &[0x88, 0x81, 0x23, 0x00][..], Some(true)), // I, B; 15-bit id
+            (Codec::Vp9, &[0xc8, 0x01, 0x00], Some(false)),          // predicted
+            (Codec::Vp9, &[0xa8, 0x01, 0x02, 0x00], Some(false)),    // spatial layer 1
+            (Codec::Vp9, &[0xa8, 0x01, 0x00, 0x00], Some(true)),     // spatial layer 0
+            (Codec::Vp9, &[0x80], None),
+            (Codec::H264, &[0x65, 0x88], Some(true)),
+            (Codec::H264, &[0x41, 0x9a], Some(false)),
+            (Codec::H264, &[0x78, 0, 2, 0x67, 0x42, 0, 1, 0x68], Some(true)),
+            (Codec::H264, &[0x78, 0, 9, 0x67], Some(false)), // size beyond the payload
+            (Codec::H264, &[0x7c, 0x85, 0], Some(true)),     // first fragment of an IDR
+            (Codec::H264, &[0x7c, 0x05, 0], Some(false)),    // a later one
+            (Codec::H264, &[0x7c], None),
+            (Codec::H265, &[0x40, 0x01, 0], Some(true)), // VPS
+            (Codec::H265, &[0x26, 0x01, 0], Some(true)), // IDR_W_RADL
+            (Codec::H265, &[0x02, 0x01, 0], Some(false)),
+            (Codec::H265, &[0x62, 0x01, 0x93], Some(true)), // first fragment of an IDR
+            (Codec::H265, &[0x60, 0x01, 0, 2, 0x40, 0x01], Some(true)),
+            (Codec::H265, &[0x40], None),
+            (Codec::Av1, &[0x18, 0x0a], Some(true)),
+            (Codec::Av1, &[0x10, 0x32], Some(false)),
+            (Codec::Av1, &[], None),
+            (Codec::Opus, &[0xfc], Some(true)),
+            (Codec::Opus, &[], None),
+        ] {
+            assert_eq!(plain(codec, payload), want, "{codec:?} {payload:x?}");
+        }
+    }
+}

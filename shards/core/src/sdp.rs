@@ -1,0 +1,354 @@
+//! Reading what str0m does not tell of an offer, and dressing what it writes.
+//!
+//! str0m negotiates; it does not say which track a section of an offer names, and it cannot be told
+//! what our own sections shall name. [`scan`] reads the first, [`Dress`] writes the second. Both look
+//! at single lines and know nothing of sessions.
+
+use antipode_base::media::{Codec, Kind};
+
+/// One media section of an SDP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Section<'a> {
+    /// `a=mid`.
+    pub(crate) mid: &'a str,
+    /// `None` for the data channels' section.
+    pub(crate) kind: Option<Kind>,
+    /// The peer sends.
+    pub(crate) sends: bool,
+    /// The peer receives.
+    pub(crate) receives: bool,
+    /// The section is rejected: port 0 and not bundled (RFC 9143 §7.3).
+    pub(crate) stopped: bool,
+    /// Second part of `a=msid` (RFC 8830), or of the older `a=ssrc:… msid:`.
+    pub(crate) track_label: Option<&'a str>,
+    /// `a=simulcast:send`, in its order; the first of alternatives (RFC 8853 §5.1).
+    pub(crate) rids: Vec<&'a str>,
+    /// Payload types as the `m=` line has them.
+    pub(crate) payload_types: Vec<&'a str>,
+    /// Payload type and encoding name of each `a=rtpmap`.
+    pub(crate) encodings: Vec<(&'a str, &'a str)>,
+}
+
+/// The sections of an SDP, in their order. Never fails: str0m judges whether it is an SDP at all.
+pub(crate) fn scan(sdp: &str) -> Vec<Section<'_>> {
+    let bundle = sdp.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE")).unwrap_or("");
+    let mut sections: Vec<Section<'_>> = Vec::new();
+    for line in sdp.lines() {
+        if let Some(media) = line.strip_prefix("m=") {
+            sections.push(section(media));
+        } else if let Some(section) = sections.last_mut() {
+            attribute(section, line);
+        }
+    }
+    for section in &mut sections {
+        section.stopped &= !bundle.split_whitespace().any(|mid| mid == section.mid);
+    }
+    sections
+}
+
+fn section(media: &str) -> Section<'_> {
+    let mut words = media.split_whitespace();
+    let kind = match words.next() {
+        Some("audio") => Some(Kind::Audio),
+        Some("video") => Some(Kind::Video),
+        _ => None,
+    };
+    let stopped = words.next() == Some("0");
+    let payload_types = words.skip(1).collect();
+    // Without a direction a section is sendrecv (RFC 8866 §6.7).
+    Section {
+        mid: "",
+        kind,
+        sends: true,
+        receives: true,
+        stopped,
+        track_label: None,
+        rids: Vec::new(),
+        payload_types,
+        encodings: Vec::new(),
+    }
+}
+
+fn attribute<'a>(section: &mut Section<'a>, line: &'a str) {
+    let Some(attribute) = line.strip_prefix("a=") else { return };
+    let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
+    match name {
+        "mid" => section.mid = value.trim(),
+        "sendonly" => section.receives = false,
+        "recvonly" => section.sends = false,
+        "inactive" => (section.sends, section.receives) = (false, false),
+        "msid" => section.track_label = value.split_whitespace().nth(1),
+        "ssrc" if section.track_label.is_none() => {
+            section.track_label =
+                value.split_once(" msid:").and_then(|(_, labels)| labels.split_whitespace().nth(1));
+        }
+        "simulcast" => {
+            let mut words = value.split_whitespace();
+            if words.by_ref().any(|word| word == "send") {
+                let rids = words.next().unwrap_or("").split(';');
+                section.rids = rids
+                    .filter_map(|alternatives| alternatives.split(',').next())
+                    .map(|rid| rid.trim_start_matches('~'))
+                    .filter(|rid| !rid.is_empty())
+                    .collect();
+            }
+        }
+        "rtpmap" => {
+            if let Some((pt, encoding)) = value.split_once(' ') {
+                section.encodings.push((pt, encoding.split('/').next().unwrap_or("")));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What becomes of one section that str0m wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SectionDress {
+    /// `a=mid`.
+    pub(crate) mid: String,
+    /// What we send in it: `a=msid` with these two words. `None`: nothing, so no `a=msid` and no
+    /// `a=ssrc` either, and a browser makes no track of it.
+    pub(crate) labels: Option<(String, String)>,
+    /// The offer's payload types, in the order to keep; empty: as str0m has them.
+    pub(crate) payload_types: Vec<String>,
+    /// Refuse the section: the peer has no codec that we have. Holds a payload type of the offer.
+    pub(crate) refused: Option<String>,
+}
+
+/// How an SDP of str0m is to be changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dress {
+    /// ICE credentials: what str0m wrote, and what stands instead.
+    pub(crate) credentials: Option<[(String, String); 2]>,
+    /// By section; sections that are not named stay.
+    pub(crate) sections: Vec<SectionDress>,
+}
+
+impl Dress {
+    /// Writes the SDP as it goes to the client.
+    pub(crate) fn apply(&self, sdp: &str) -> String {
+        let mids: Vec<&str> = sdp.lines().filter_map(|line| line.strip_prefix("a=mid:")).collect();
+        let mut out = String::with_capacity(sdp.len() + 256);
+        let mut at = 0;
+        let mut current: Option<&SectionDress> = None;
+        for line in sdp.lines() {
+            if line.starts_with("m=") {
+                let mid = mids.get(at).copied().unwrap_or("");
+                current = self.sections.iter().find(|section| section.mid == mid);
+                at += 1;
+            }
+            if let Some(line) = self.line(line, current) {
+                out.push_str(&line);
+                out.push_str("\r\n");
+            }
+        }
+        out
+    }
+
+    fn line(&self, line: &str, section: Option<&SectionDress>) -> Option<String> {
+        if let Some([ufrag, password]) = &self.credentials {
+            for (name, (old, new)) in [("a=ice-ufrag:", ufrag), ("a=ice-pwd:", password)] {
+                if line.strip_prefix(name) == Some(old) {
+                    return Some(format!("{name}{new}"));
+                }
+            }
+        }
+        if line.starts_with("a=candidate:") {
+            // The ufrag extension (RFC 8838 §11.1) may be that of before a restart.
+            return Some(line.split(" ufrag ").next().unwrap_or(line).to_owned());
+        }
+        if let Some(mids) = line.strip_prefix("a=group:BUNDLE") {
+            let refused =
+                |mid: &&str| self.sections.iter().any(|s| s.mid == **mid && s.refused.is_some());
+            let kept: Vec<&str> = mids.split_whitespace().filter(|mid| !refused(mid)).collect();
+            return Some(format!("a=group:BUNDLE {}", kept.join(" ")));
+        }
+        match section {
+            Some(section) => section.line(line),
+            None => Some(line.to_owned()),
+        }
+    }
+}
+
+impl SectionDress {
+    fn line(&self, line: &str) -> Option<String> {
+        if let Some(payload_type) = &self.refused {
+            return self.refused_line(line, payload_type);
+        }
+        if line.starts_with("m=") {
+            return Some(self.media_line(line));
+        }
+        let our_msid = line.starts_with("a=msid:");
+        let our_ssrc = line.starts_with("a=ssrc:") || line.starts_with("a=ssrc-group:");
+        match &self.labels {
+            None if our_msid || our_ssrc => None,
+            Some((stream, track)) if our_msid => Some(format!("a=msid:{stream} {track}")),
+            Some((stream, track)) if our_ssrc => Some(match line.split_once(" msid:") {
+                Some((ssrc, _)) => format!("{ssrc} msid:{stream} {track}"),
+                // One CNAME for all that one member sends keeps sound and picture together.
+                None => match line.split_once(" cname:") {
+                    Some((ssrc, _)) => format!("{ssrc} cname:{}", stream_of(stream)),
+                    None => line.to_owned(),
+                },
+            }),
+            _ => Some(line.to_owned()),
+        }
+    }
+
+    /// RFC 3264 §6: a refused section has port 0, and still a format.
+    fn refused_line(&self, line: &str, payload_type: &str) -> Option<String> {
+        if let Some(media) = line.strip_prefix("m=") {
+            let kind = media.split_whitespace().next().unwrap_or("video");
+            return Some(format!("m={kind} 0 UDP/TLS/RTP/SAVPF {payload_type}"));
+        }
+        if matches!(line, "a=sendrecv" | "a=sendonly" | "a=recvonly") {
+            return Some("a=inactive".to_owned());
+        }
+        let keep = line.starts_with("a=mid:") || line == "a=inactive" || line.starts_with("c=");
+        keep.then(|| line.to_owned())
+    }
+
+    /// The answer keeps the offer's order of formats: the first is what the client sends.
+    fn media_line(&self, line: &str) -> String {
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        if !self.payload_types.is_empty() && words.len() > 3 {
+            let rank = |pt: &str| self.payload_types.iter().position(|offered| offered == pt);
+            words[3..].sort_by_key(|pt| rank(pt).unwrap_or(usize::MAX));
+        }
+        words.join(" ")
+    }
+}
+
+/// The member's part of a stream label such as `PA_x|TR_y`.
+fn stream_of(label: &str) -> &str {
+    label.split('|').next().unwrap_or(label)
+}
+
+/// The encoding name of an `a=rtpmap` for this codec.
+pub(crate) fn encoding_name(codec: Codec) -> &'static str {
+    codec.mime().split('/').nth(1).unwrap_or("")
+}
+
+/// Puts the payload types of one codec first, the rest as they were.
+pub(crate) fn prefer(section: &Section<'_>, codec: Option<Codec>) -> Vec<String> {
+    let wanted = |pt: &str| {
+        codec.is_some_and(|codec| {
+            let named = section.encodings.iter().find(|(mapped, _)| *mapped == pt);
+            named.is_some_and(|(_, name)| name.eq_ignore_ascii_case(encoding_name(codec)))
+        })
+    };
+    let (first, rest): (Vec<&str>, Vec<&str>) =
+        section.payload_types.iter().copied().partition(|pt| wanted(pt));
+    first.into_iter().chain(rest).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+        a=group:BUNDLE 0 1 2\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=rtpmap:111 opus/48000/2\r\na=mid:0\r\na=recvonly\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96 97 45\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n\
+        a=rtpmap:45 AV1/90000\r\na=msid:stream cid-1\r\n\
+        a=sendonly\r\na=rid:q send\r\na=rid:h send\r\na=simulcast:send q;~h,f\r\n\
+        m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n\
+        m=audio 0 UDP/TLS/RTP/SAVPF 0\r\na=mid:3\r\na=inactive\r\na=ssrc:7 msid:s cid-2\r\n";
+
+    #[test]
+    fn scans_an_offer() {
+        let sections = scan(OFFER);
+        let rows: Vec<_> = sections
+            .iter()
+            .map(|s| (s.mid, s.kind, s.sends, s.receives, s.stopped, s.track_label))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ("0", Some(Kind::Audio), false, true, false, None),
+                ("1", Some(Kind::Video), true, false, false, Some("cid-1")),
+                ("2", None, true, true, false, None), // port 0, but bundled
+                ("3", Some(Kind::Audio), false, false, true, Some("cid-2")),
+            ]
+        );
+        assert_eq!(sections[1].rids, ["q", "h"]);
+        assert_eq!(prefer(&sections[1], Some(Codec::Av1)), ["45", "96", "97"]);
+        assert_eq!(prefer(&sections[1], None), ["96", "97", "45"]);
+    }
+
+    #[test]
+    fn scanning_survives_nonsense() {
+        for text in ["", "m=", "m=\r\na=", "a=mid:0", "m=audio\r\na=simulcast:send", "\u{0}\n\r"] {
+            scan(text);
+        }
+    }
+
+    const ANSWER: &str = "v=0\r\na=group:BUNDLE 0 1 2\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendonly\r\na=msid:x y\r\n\
+        a=ice-ufrag:old\r\na=ice-pwd:oldpass\r\n\
+        a=candidate:1 1 udp 2130706431 10.0.0.1 7882 typ host ufrag old\r\n\
+        a=ssrc:5 cname:z\r\na=ssrc:5 msid:x y\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:1\r\na=sendonly\r\na=msid:x y\r\na=ssrc:6 cname:z\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF\r\na=mid:2\r\na=recvonly\r\na=msid:x y\r\n";
+
+    #[test]
+    fn dresses_an_answer() {
+        let dress = Dress {
+            credentials: Some([
+                ("old".to_owned(), "01new".to_owned()),
+                ("oldpass".to_owned(), "newpass".to_owned()),
+            ]),
+            sections: vec![
+                SectionDress {
+                    mid: "0".to_owned(),
+                    labels: Some(("PA_a|TR_b".to_owned(), "TR_b".to_owned())),
+                    ..Default::default()
+                },
+                SectionDress { mid: "1".to_owned(), ..Default::default() },
+                SectionDress {
+                    mid: "2".to_owned(),
+                    refused: Some("98".to_owned()),
+                    ..Default::default()
+                },
+            ],
+        };
+        let out = dress.apply(ANSWER);
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "v=0",
+                "a=group:BUNDLE 0 1",
+                "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+                "a=mid:0",
+                "a=sendonly",
+                "a=msid:PA_a|TR_b TR_b",
+                "a=ice-ufrag:01new",
+                "a=ice-pwd:newpass",
+                "a=candidate:1 1 udp 2130706431 10.0.0.1 7882 typ host",
+                "a=ssrc:5 cname:PA_a",
+                "a=ssrc:5 msid:PA_a|TR_b TR_b",
+                "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+                "a=mid:1",
+                "a=sendonly",
+                "m=video 0 UDP/TLS/RTP/SAVPF 98",
+                "a=mid:2",
+                "a=inactive",
+            ]
+        );
+    }
+
+    #[test]
+    fn keeps_the_offers_order_of_formats() {
+        let section = SectionDress {
+            mid: "1".to_owned(),
+            payload_types: ["45", "46", "96", "97"].map(str::to_owned).to_vec(),
+            ..Default::default()
+        };
+        assert_eq!(
+            section.media_line("m=video 9 UDP/TLS/RTP/SAVPF 96 97 45 46"),
+            "m=video 9 UDP/TLS/RTP/SAVPF 45 46 96 97"
+        );
+    }
+}

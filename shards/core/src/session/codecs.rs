@@ -1,0 +1,78 @@
+//! Payload types of one session, both ways.
+
+use antipode_base::media::Codec;
+use str0m::Rtc;
+use str0m::format::{Codec as Format, PayloadParams};
+use str0m::media::Pt;
+
+/// Payload type → codec for what comes, codec → payload type for what goes. A session has one set
+/// of payload types for all its sections (RFC 8843 §10.1.2).
+#[derive(Clone, Debug)]
+pub(crate) struct CodecTable {
+    incoming: [Option<Codec>; 128],
+    outgoing: Vec<(Codec, Pt)>,
+}
+
+impl Default for CodecTable {
+    fn default() -> Self {
+        CodecTable { incoming: [None; 128], outgoing: Vec::new() }
+    }
+}
+
+impl CodecTable {
+    /// Reads what is negotiated; to be called after each offer and answer.
+    pub(crate) fn new(rtc: &Rtc) -> Self {
+        let mut table = CodecTable::default();
+        let mut params: Vec<(Codec, &PayloadParams)> = rtc
+            .codec_config()
+            .params()
+            .iter()
+            .filter_map(|params| Some((codec(params.spec().codec)?, params)))
+            .collect();
+        for (codec, params) in &params {
+            table.incoming[usize::from(*params.pt() & 0x7f)] = Some(*codec);
+        }
+        // Where a codec has several formats, one that every decoder takes.
+        params.sort_by_key(|(_, params)| unusual(params));
+        for (codec, params) in params {
+            if table.outgoing.iter().all(|(known, _)| *known != codec) {
+                table.outgoing.push((codec, params.pt()));
+            }
+        }
+        table
+    }
+
+    /// What the client sends under this payload type.
+    pub(crate) fn codec(&self, pt: Pt) -> Option<Codec> {
+        self.incoming.get(usize::from(*pt)).copied().flatten()
+    }
+
+    /// Under which payload type the client takes this codec.
+    pub(crate) fn payload_type(&self, codec: Codec) -> Option<Pt> {
+        self.outgoing.iter().find(|(known, _)| *known == codec).map(|(_, pt)| *pt)
+    }
+}
+
+/// 0 for the format that is most widely decoded: H.264 constrained baseline in packetization mode 1
+/// (RFC 7742 §6.2), VP9 and AV1 profile 0.
+fn unusual(params: &PayloadParams) -> u8 {
+    let format = params.spec().format;
+    let baseline = format.profile_level_id.is_none_or(|id| id >> 8 == 0x42e0);
+    let mode = format.packetization_mode.is_none_or(|mode| mode == 1);
+    let profile = format.profile_id.is_none_or(|id| id == 0);
+    u8::from(!mode) * 4 + u8::from(!baseline) * 2 + u8::from(!profile)
+}
+
+fn codec(format: Format) -> Option<Codec> {
+    match format {
+        Format::Opus => Some(Codec::Opus),
+        Format::PCMU => Some(Codec::Pcmu),
+        Format::PCMA => Some(Codec::Pcma),
+        Format::Vp8 => Some(Codec::Vp8),
+        Format::Vp9 => Some(Codec::Vp9),
+        Format::H264 => Some(Codec::H264),
+        Format::H265 => Some(Codec::H265),
+        Format::Av1 => Some(Codec::Av1),
+        _ => None,
+    }
+}

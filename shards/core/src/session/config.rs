@@ -1,0 +1,143 @@
+//! How str0m is set up for every session.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use antipode_base::ids::ShardId;
+use antipode_base::limits::{DATA_BUFFERED_MAX, DATA_PACKET_MAX, QUALITY_INTERVAL};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::rtp::{Extension, ExtensionMap};
+use str0m::{Candidate, IceCreds, Rtc};
+
+use crate::forward::Rewriter;
+
+/// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that survives every URL and log.
+const ICE_CHARS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+/// Random characters of a ufrag behind the shard's two digits: 83 bits.
+const UFRAG_RANDOM: usize = 14;
+/// Characters of a password: 190 bits; RFC 8445 §5.3 asks for 128.
+const PASSWORD: usize = 32;
+
+/// What all sessions of a shard share.
+pub(crate) struct SessionSetup {
+    shard: ShardId,
+    candidates: Vec<Candidate>,
+    provider: Arc<CryptoProvider>,
+    certificate: DtlsCert,
+    rng: SmallRng,
+}
+
+impl SessionSetup {
+    /// Makes the shard's certificate.
+    ///
+    /// # Panics
+    /// Without a usable candidate, or when the cipher library cannot make a certificate.
+    pub(crate) fn new(shard: ShardId, candidates: &[SocketAddr], seed: u64) -> Self {
+        let candidates: Vec<Candidate> =
+            candidates.iter().filter_map(|at| Candidate::host(*at, "udp").ok()).collect();
+        assert!(!candidates.is_empty(), "a shard needs an address that clients can reach");
+        let provider = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = provider
+            .dtls_provider
+            .generate_certificate()
+            .expect("the cipher library that we build with makes certificates");
+        let rng = SmallRng::seed_from_u64(seed);
+        SessionSetup { shard, candidates, provider, certificate, rng }
+    }
+
+    /// Fresh credentials whose ufrag carries the shard.
+    pub(crate) fn credentials(&self) -> IceCreds {
+        let shard = format!("{:02x}", self.shard.0);
+        IceCreds { ufrag: shard + &random(UFRAG_RANDOM), pass: random(PASSWORD) }
+    }
+
+    /// Where a new slot's numbers begin.
+    pub(crate) fn numbering(&mut self) -> Rewriter {
+        Rewriter::new(self.rng.random())
+    }
+
+    /// A peer connection that waits for its first offer or answer.
+    pub(crate) fn build(&self, credentials: IceCreds, now: Instant) -> Rtc {
+        let mut rtc = Rtc::builder()
+            .set_crypto_provider(self.provider.clone())
+            .set_dtls_cert(self.certificate.clone())
+            .set_local_ice_credentials(credentials)
+            // Our addresses are known to clients, so the client does the checking (RFC 8445 §2.5).
+            .set_ice_lite(true)
+            .set_rtp_mode(true)
+            .set_stats_interval(Some(QUALITY_INTERVAL))
+            .set_sctp_max_buffered_amount(DATA_BUFFERED_MAX)
+            .set_sctp_max_message_size(DATA_PACKET_MAX as u32)
+            .set_extension_map(extensions())
+            .clear_codecs()
+            .enable_opus(true, false)
+            .enable_pcmu(true, false)
+            .enable_pcma(true, false)
+            .enable_vp8(true)
+            .enable_h264(true)
+            .enable_vp9(true)
+            .enable_av1(true)
+            .enable_h265(true)
+            .build(now);
+        for candidate in &self.candidates {
+            rtc.add_local_candidate(candidate.clone());
+        }
+        rtc
+    }
+}
+
+/// Header extensions and the ids that we offer; answers take the client's ids.
+///
+/// str0m lets one id overwrite another without a word: a test looks at the result.
+fn extensions() -> ExtensionMap {
+    let mut map = ExtensionMap::empty();
+    map.set(1, Extension::AudioLevel);
+    map.set(2, Extension::AbsoluteSendTime);
+    map.set(3, Extension::TransportSequenceNumber);
+    map.set(4, Extension::RtpMid);
+    map.set(10, Extension::RtpStreamId);
+    map.set(11, Extension::RepairedRtpStreamId);
+    map.set(13, Extension::VideoOrientation);
+    map
+}
+
+/// The shard in a ufrag that one of this node's shards chose.
+pub(crate) fn shard_of(ufrag: &[u8]) -> Option<ShardId> {
+    let digits = std::str::from_utf8(ufrag.get(..2)?).ok()?;
+    u16::from_str_radix(digits, 16).ok().map(ShardId)
+}
+
+fn random(length: usize) -> String {
+    let mut rng = rand::rng();
+    (0..length).map(|_| char::from(ICE_CHARS[rng.random_range(0..ICE_CHARS.len())])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_extension_overwrites_another() {
+        let map = extensions();
+        let names: Vec<_> = map.iter().map(|(id, ext)| (id, ext.as_uri().to_owned())).collect();
+        assert_eq!(names.len(), 7, "{names:?}");
+        let uris: std::collections::HashSet<_> = names.iter().map(|(_, uri)| uri).collect();
+        assert_eq!(uris.len(), names.len());
+    }
+
+    #[test]
+    fn a_ufrag_carries_its_shard() {
+        let at = "127.0.0.1:7882".parse().unwrap();
+        for shard in [0, 9, 16, 255] {
+            let setup = SessionSetup::new(ShardId(shard), &[at], 1);
+            let credentials = setup.credentials();
+            assert_eq!(shard_of(credentials.ufrag.as_bytes()), Some(ShardId(shard)));
+            assert_ne!(credentials, setup.credentials());
+        }
+        assert_eq!(shard_of(b"zz12"), None);
+        assert_eq!(shard_of(b"0"), None);
+    }
+}

@@ -1,0 +1,376 @@
+//! One peer connection: str0m and what it must remember beside it.
+//!
+//! Every method that changes str0m ends by draining it to its next timeout, or marks the session
+//! dirty so that the end of the turn does; [`Session::drain`] is the one function that polls.
+
+pub(crate) mod channels;
+pub(crate) mod codecs;
+pub(crate) mod config;
+mod negotiate;
+pub(crate) mod publications;
+pub(crate) mod slots;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use antipode_base::command::{Grants, OpenSession, Role};
+use antipode_base::ids::{MemberId, RoomId, SessionId, TrackId};
+use antipode_base::limits::{CONNECT_TIMEOUT, RTP_MAX};
+use antipode_base::media::{Kind, Layer};
+use antipode_base::notice::{EndReason, Notice, Quality};
+use antipode_base::verdict::DropReason;
+use antipode_relay::packet::{Extensions, Packet, Shape};
+use str0m::media::KeyframeRequestKind;
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc, Vp8Descriptor};
+use str0m::{Event, IceCreds, Input, Output, Rtc, RtcError};
+
+use crate::effects::Effects;
+use crate::forward::Rewrite;
+use crate::io::{Datagram, Transmit};
+use crate::payload;
+use channels::Channels;
+use codecs::CodecTable;
+use negotiate::Negotiation;
+use publications::{Incoming, NotLearned, Publications};
+use slots::Slots;
+
+/// RFC 7675 §5.1: consent expires 30 s after the last check that was answered.
+const CONSENT: Duration = Duration::from_secs(30);
+
+/// See the module's documentation.
+pub(crate) struct Session {
+    /// Public id.
+    pub(crate) id: SessionId,
+    /// Owner.
+    pub(crate) member: MemberId,
+    /// The owner's room.
+    pub(crate) room: RoomId,
+    /// Which ways media flows.
+    pub(crate) role: Role,
+    /// What the owner may do.
+    pub(crate) grants: Grants,
+    /// Credentials in force; the ufrag is the key of the demultiplexer.
+    pub(crate) credentials: IceCreds,
+    /// Credentials that were just replaced, for the demultiplexer to forget.
+    pub(crate) retired: Option<IceCreds>,
+    /// The peer's validated addresses, oldest first.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// When str0m, or one of our own timeouts, wants to be called.
+    pub(crate) deadline: Instant,
+    /// For which time the shard's timer is set.
+    pub(crate) armed: Option<Instant>,
+    /// Whether str0m holds something that the end of the turn must drain.
+    pub(crate) dirty: bool,
+    /// Whether the shard knows that.
+    pub(crate) queued: bool,
+    /// ICE and DTLS are done.
+    pub(crate) connected: bool,
+    /// What the client receives.
+    pub(crate) slots: Slots,
+    /// What the client sends.
+    pub(crate) publications: Publications,
+    /// Data channels.
+    pub(crate) channels: Channels,
+    negotiation: Negotiation,
+    codecs: CodecTable,
+    rtc: Rtc,
+    opened: Instant,
+    consented: Instant,
+}
+
+impl Session {
+    /// A session that waits for its first description.
+    pub(crate) fn new(open: &OpenSession, rtc: Rtc, credentials: IceCreds, now: Instant) -> Self {
+        Session {
+            id: open.session,
+            member: open.member,
+            room: open.room,
+            role: open.role,
+            grants: open.grants,
+            credentials,
+            retired: None,
+            addresses: Vec::new(),
+            deadline: now,
+            armed: None,
+            dirty: true,
+            queued: false,
+            connected: false,
+            slots: Slots::default(),
+            publications: Publications::default(),
+            channels: Channels::default(),
+            negotiation: Negotiation::new(open.role),
+            codecs: CodecTable::default(),
+            rtc,
+            opened: now,
+            consented: now,
+        }
+    }
+
+    /// Whether a STUN request is the peer's own: its name and its MESSAGE-INTEGRITY are right.
+    pub(crate) fn recognizes(&self, receive: Receive<'_>, now: Instant) -> bool {
+        self.rtc.accepts(&Input::Receive(now, receive))
+    }
+
+    /// The peer proved that it is still there (RFC 7675).
+    pub(crate) fn consent(&mut self, now: Instant) {
+        self.consented = now;
+    }
+
+    /// Takes in a datagram of this peer and drains.
+    pub(crate) fn receive(&mut self, datagram: &Datagram<'_>, now: Instant, fx: &mut Effects) {
+        let parsed = Receive::new(Protocol::Udp, datagram.source, datagram.local, datagram.bytes);
+        let Ok(receive) = parsed else { return fx.drops.count(DropReason::NotOurs) };
+        let rtp = rtp_ssrc(datagram.bytes);
+        let before = fx.packets.len();
+        if let Err(error) = self.rtc.handle_input(Input::Receive(now, receive)) {
+            tracing::debug!(session = %self.id, %error, "datagram refused");
+            fx.drops.count(DropReason::SessionRefused);
+        }
+        self.drain(now, fx);
+        if let Some(ssrc) = rtp.filter(|_| fx.packets.len() == before) {
+            let known = self.knows_stream(ssrc);
+            fx.drops.count(if known { DropReason::NotMedia } else { DropReason::UnknownSsrc });
+        }
+    }
+
+    /// Lets time pass and drains. Also ends a session whose peer never came or went silent.
+    pub(crate) fn turn(&mut self, now: Instant, fx: &mut Effects) {
+        let patience =
+            if self.connected { self.consented + CONSENT } else { self.opened + CONNECT_TIMEOUT };
+        if now >= patience {
+            fx.ended = Some(EndReason::TimedOut);
+            return;
+        }
+        if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
+            fx.ended = Some(end_reason(&error));
+            return;
+        }
+        self.drain(now, fx);
+        self.deadline = self.deadline.min(patience);
+    }
+
+    /// Polls str0m until it hands back its timeout. The only place that does.
+    fn drain(&mut self, now: Instant, fx: &mut Effects) {
+        self.dirty = false;
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(deadline)) => {
+                    self.deadline = deadline;
+                    break;
+                }
+                Ok(Output::Transmit(transmit)) => fx.send(Transmit {
+                    local: transmit.source,
+                    destination: transmit.destination,
+                    bytes: transmit.contents.into(),
+                }),
+                Ok(Output::Event(event)) => self.event(event, now, fx),
+                Err(error) => {
+                    fx.ended = Some(end_reason(&error));
+                    return;
+                }
+            }
+        }
+        if !self.rtc.is_alive() {
+            fx.ended.get_or_insert(EndReason::PeerClosed);
+        }
+    }
+
+    fn event(&mut self, event: Event, now: Instant, fx: &mut Effects) {
+        match event {
+            Event::RtpPacket(packet) => match self.incoming(packet, now, fx) {
+                Ok(packet) => fx.packets.push(packet),
+                Err(reason) => fx.drops.count(reason),
+            },
+            Event::Connected => {
+                self.connected = true;
+                self.consented = now;
+                fx.connected = true;
+                fx.notices.push_back(Notice::Connected { session: self.id });
+            }
+            Event::KeyframeRequest(request) => {
+                fx.keyframes.extend(self.slots.track_of(request.mid));
+            }
+            Event::ChannelOpen(id, label) => self.channels.opened(id, &label),
+            Event::ChannelClose(id) => self.channels.closed(id),
+            Event::ChannelData(data) => {
+                if let Some(reliable) = self.channels.reliable(data.id) {
+                    fx.data.push((reliable, data.data));
+                }
+            }
+            Event::PeerStats(stats) => fx.notices.push_back(Notice::Quality(Quality {
+                session: self.id,
+                loss_in: stats.ingress_loss_fraction.unwrap_or(0.0),
+                loss_out: stats.egress_loss_fraction.unwrap_or(0.0),
+                rtt_ms: stats.rtt.map_or(0.0, |rtt| rtt.as_secs_f32() * 1_000.0),
+            })),
+            Event::Closed => fx.ended = Some(EndReason::PeerClosed),
+            _ => {}
+        }
+    }
+
+    /// From str0m's packet to ours: parsed here once, for every viewer on every core.
+    fn incoming(
+        &mut self,
+        packet: RtpPacket,
+        now: Instant,
+        fx: &mut Effects,
+    ) -> Result<Packet, DropReason> {
+        if !self.grants.publish {
+            return Err(DropReason::NotPermitted);
+        }
+        if packet.payload.len() > RTP_MAX {
+            return Err(DropReason::Oversized);
+        }
+        let header = &packet.header;
+        let codec = self.codecs.codec(header.payload_type).ok_or(DropReason::NoTrack)?;
+        let incoming = match self.publications.incoming(header.ssrc) {
+            Some(incoming) => incoming,
+            None => self.learn(header.ssrc, codec, fx)?,
+        };
+        let glance = payload::glance(codec, &packet.payload)
+            .map_err(|payload::Malformed| DropReason::PayloadMalformed)?;
+        Ok(Packet {
+            track: incoming.track,
+            layer: incoming.layer,
+            codec,
+            ext_seq: *packet.seq_no,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            keyframe: glance.keyframe,
+            shape: glance.shape,
+            extensions: Extensions {
+                audio_level: header.ext_vals.audio_level,
+                voice_activity: header.ext_vals.voice_activity,
+                orientation: header.ext_vals.video_orientation.map(|turn| turn as u8),
+            },
+            arrival: now,
+            payload: packet.payload,
+        })
+    }
+
+    /// The first packet of a stream: which track and rung is it?
+    fn learn(
+        &mut self,
+        ssrc: Ssrc,
+        codec: antipode_base::media::Codec,
+        fx: &mut Effects,
+    ) -> Result<Incoming, DropReason> {
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_rx(&ssrc).ok_or(DropReason::NoTrack)?;
+        let (mid, rid, repair) = (stream.mid(), stream.rid(), stream.rtx());
+        let learned = self.publications.learn(ssrc, repair, mid, rid);
+        let incoming = learned.map_err(|why| match why {
+            NotLearned::NoTrack => DropReason::NoTrack,
+            NotLearned::NoLayer => DropReason::NoLayer,
+        })?;
+        self.report_live(incoming.track, codec, fx);
+        Ok(incoming)
+    }
+
+    /// Seals nothing yet: hands one packet to str0m, which sends it at the end of the turn.
+    pub(crate) fn write(
+        &mut self,
+        slot: usize,
+        rewrite: &Rewrite,
+        packet: &Packet,
+    ) -> Result<(), DropReason> {
+        if !self.connected {
+            return Err(DropReason::NotConnected);
+        }
+        let pt = self.codecs.payload_type(packet.codec).ok_or(DropReason::CodecNotNegotiated)?;
+        let ssrc = self.slots.get(slot).and_then(|slot| slot.ssrc);
+        let ssrc = ssrc.ok_or(DropReason::SessionGone)?;
+        let mut write = RtpWrite::new(
+            pt,
+            rewrite.ext_seq.into(),
+            rewrite.timestamp,
+            packet.arrival,
+            packet.payload.clone(),
+        )
+        .marker(packet.marker)
+        .nackable(packet.codec.kind() == Kind::Video)
+        .ext_vals(extension_values(packet.extensions));
+        if let Shape::Vp8 { .. } = packet.shape {
+            write = patch_vp8(write, rewrite, &packet.payload)?;
+        }
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_tx(&ssrc).ok_or(DropReason::SessionGone)?;
+        stream.write_rtp(write);
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Asks the client for a keyframe of one layer of what it publishes.
+    pub(crate) fn request_keyframe(&mut self, track: TrackId, layer: Layer) -> bool {
+        let Some(ssrc) = self.publications.ssrc_of(track, layer) else { return false };
+        let mut api = self.rtc.direct_api();
+        let Some(stream) = api.stream_rx(&ssrc) else { return false };
+        stream.request_keyframe(KeyframeRequestKind::Pli);
+        self.dirty = true;
+        true
+    }
+
+    /// Sends a data packet.
+    pub(crate) fn write_data(&mut self, reliable: bool, bytes: &[u8]) -> Result<(), DropReason> {
+        let id = self.channels.id(reliable).ok_or(DropReason::NotConnected)?;
+        let mut channel = self.rtc.channel(id).ok_or(DropReason::NotConnected)?;
+        self.dirty = true;
+        match channel.write(true, bytes) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(DropReason::DataBacklog),
+        }
+    }
+
+    /// Says goodbye (RTCP BYE, DTLS close_notify) and drains.
+    pub(crate) fn close(&mut self, now: Instant, fx: &mut Effects) {
+        if self.rtc.close().is_ok() {
+            self.drain(now, fx);
+        }
+    }
+
+    fn knows_stream(&mut self, ssrc: Ssrc) -> bool {
+        let repair = self
+            .publications
+            .iter()
+            .flat_map(|publication| &publication.layers)
+            .any(|layer| layer.repair_ssrc == *ssrc);
+        repair || self.rtc.direct_api().stream_rx(&ssrc).is_some()
+    }
+}
+
+/// The SSRC of an RTP (not RTCP) datagram (RFC 7983 §7, RFC 5761 §4).
+fn rtp_ssrc(bytes: &[u8]) -> Option<Ssrc> {
+    let rtp = (128..192).contains(bytes.first()?) && !(64..96).contains(&(bytes.get(1)? & 0x7f));
+    let ssrc = bytes.get(8..12)?.first_chunk::<4>()?;
+    rtp.then(|| Ssrc::from(u32::from_be_bytes(*ssrc)))
+}
+
+fn extension_values(extensions: Extensions) -> ExtensionValues {
+    ExtensionValues {
+        audio_level: extensions.audio_level,
+        voice_activity: extensions.voice_activity,
+        video_orientation: extensions.orientation.map(Into::into),
+        ..ExtensionValues::default()
+    }
+}
+
+fn patch_vp8(write: RtpWrite, rewrite: &Rewrite, payload: &[u8]) -> Result<RtpWrite, DropReason> {
+    let descriptor = Vp8Descriptor::parse(payload).map_err(|_| DropReason::PayloadMalformed)?;
+    let mut patch = descriptor.patch();
+    if let Some(picture_id) = rewrite.picture_id {
+        patch = patch.picture_id(picture_id);
+    }
+    if let Some(tl0_pic_idx) = rewrite.tl0_pic_idx {
+        patch = patch.tl0_pic_idx(tl0_pic_idx);
+    }
+    let patch = patch.build().map_err(|_| DropReason::PayloadMalformed)?;
+    Ok(write.vp8_patch(patch))
+}
+
+fn end_reason(error: &RtcError) -> EndReason {
+    match error {
+        RtcError::RemoteSdp(text) if text.contains("fingerprint") => EndReason::WrongFingerprint,
+        _ => EndReason::PeerMisbehaved,
+    }
+}

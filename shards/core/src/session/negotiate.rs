@@ -1,0 +1,336 @@
+//! Offers and answers of one session.
+//!
+//! str0m negotiates codecs, extensions and transports. What is ours: which section carries which
+//! track, both ways; labels; refusals; and credentials whose ufrag names the shard, also after an
+//! ICE restart, for which str0m would choose its own.
+
+use std::time::Instant;
+
+use antipode_base::command::Role;
+use antipode_base::ids::TrackId;
+use antipode_base::limits::{SDP_MAX, SUBSCRIPTIONS_PER_SESSION_MAX, TRACKS_PER_SESSION_MAX};
+use antipode_base::media::{Codec, Kind};
+use antipode_base::notice::Notice;
+use str0m::IceCreds;
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::media::{Direction, MediaKind, Mid};
+
+use super::Session;
+use super::channels;
+use super::codecs::CodecTable;
+use super::config::SessionSetup;
+use super::publications::Bound;
+use crate::effects::Effects;
+use crate::sdp::{self, Dress, Section, SectionDress};
+
+/// Sections of one description: all that a session may send and receive, and the data channels.
+const SECTIONS_MAX: usize = SUBSCRIPTIONS_PER_SESSION_MAX + TRACKS_PER_SESSION_MAX + 1;
+
+/// Where the exchange of descriptions stands.
+pub(crate) struct Negotiation {
+    /// Something changed that the client must be told by a description.
+    pub(crate) wanted: bool,
+    /// Offers of the client so far.
+    offers: u64,
+    /// We asked the client to offer again and wait for it.
+    asked: bool,
+    /// Our offer that waits for its answer.
+    pending: Option<(u32, SdpPendingOffer)>,
+    /// Number of our last offer.
+    last_id: u32,
+    /// The next offer of ours restarts ICE.
+    restart: bool,
+    /// Credentials that take force with the answer to a restart.
+    next_credentials: Option<IceCreds>,
+}
+
+impl Negotiation {
+    pub(crate) fn new(role: Role) -> Self {
+        Negotiation {
+            wanted: role == Role::Subscribe,
+            offers: 0,
+            asked: false,
+            pending: None,
+            last_id: 0,
+            restart: false,
+            next_credentials: None,
+        }
+    }
+}
+
+impl Session {
+    /// Something changed that the client must be told by a description; done at the turn's end.
+    pub(crate) fn want_negotiation(&mut self) {
+        self.negotiation.wanted = true;
+        self.dirty = true;
+    }
+
+    /// The next offer of ours restarts ICE, and an unanswered one is given up.
+    pub(crate) fn want_ice_restart(&mut self) {
+        if self.role == Role::Subscribe {
+            self.negotiation.pending = None;
+            self.negotiation.restart = true;
+            self.want_negotiation();
+        }
+    }
+
+    /// Starts what [`Session::want_negotiation`] asked for, if nothing is under way.
+    pub(crate) fn negotiate(&mut self, setup: &mut SessionSetup, fx: &mut Effects) {
+        if !self.negotiation.wanted {
+            return;
+        }
+        match self.role {
+            Role::Publish => self.negotiation.wanted = false,
+            Role::Subscribe if self.negotiation.pending.is_none() => {
+                self.make_offer(setup, fx);
+            }
+            Role::Both if self.negotiation.offers > 0 && !self.negotiation.asked => {
+                let (audio, video) = self.slots.assign();
+                self.negotiation.wanted = false;
+                self.negotiation.asked = true;
+                fx.notices.push_back(Notice::NeedSections { session: self.id, audio, video });
+            }
+            Role::Subscribe | Role::Both => {}
+        }
+    }
+
+    /// Answers the client's offer.
+    pub(crate) fn offered(
+        &mut self,
+        id: u32,
+        text: &str,
+        setup: &mut SessionSetup,
+        now: Instant,
+        fx: &mut Effects,
+    ) {
+        if let Err(reason) = self.answer_offer(id, text, setup, fx) {
+            let session = self.id;
+            fx.notices.push_back(Notice::NegotiationFailed { session, id, reason });
+        }
+        self.drain(now, fx);
+    }
+
+    fn answer_offer(
+        &mut self,
+        id: u32,
+        text: &str,
+        setup: &mut SessionSetup,
+        fx: &mut Effects,
+    ) -> Result<(), String> {
+        if self.role == Role::Subscribe {
+            return Err("the server offers on this connection".to_owned());
+        }
+        let sections = checked(text)?;
+        let offer = SdpOffer::from_sdp_string(text).map_err(|error| error.to_string())?;
+        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| error.to_string())?;
+        self.codecs = CodecTable::new(&self.rtc);
+        let credentials = self.own_credentials(setup);
+        let mut dress = self.bind_sections(&sections, &answer.to_sdp_string(), fx);
+        if self.role == Role::Both {
+            for section in sections.iter().filter(|section| section.receives && !section.sends) {
+                if let Some(kind) = section.kind {
+                    let usable = !section.stopped;
+                    let mid = section.mid.into();
+                    self.slots.offer_section(mid, kind, usable, || setup.numbering());
+                }
+            }
+            self.learn_ssrcs();
+        }
+        let (audio, video) = self.slots.assign();
+        for own in self.slots.dress() {
+            match dress.iter_mut().find(|section| section.mid == own.mid) {
+                Some(section) => section.labels = own.labels,
+                None => dress.push(own),
+            }
+        }
+        self.negotiation.offers += 1;
+        self.negotiation.asked = false;
+        self.negotiation.wanted = audio > 0 || video > 0;
+        fx.announced.extend(self.slots.announce());
+        let dress = Dress { credentials, sections: dress };
+        fx.notices.push_back(Notice::Answer {
+            session: self.id,
+            id,
+            sdp: dress.apply(&answer.to_sdp_string()),
+            slots: self.slots.notice(),
+        });
+        self.dirty |= self.negotiation.wanted;
+        Ok(())
+    }
+
+    /// Which track each sending section is; refuses what has no codec of ours.
+    fn bind_sections(
+        &mut self,
+        sections: &[Section<'_>],
+        answer: &str,
+        fx: &mut Effects,
+    ) -> Vec<SectionDress> {
+        let answered = sdp::scan(answer);
+        let mut dresses = Vec::with_capacity(sections.len());
+        for section in sections.iter().filter(|section| section.kind.is_some()) {
+            let formats = answered.iter().find(|own| own.mid == section.mid);
+            let formats = formats.map_or(0, |own| own.payload_types.len());
+            let mut dress = SectionDress { mid: section.mid.to_owned(), ..Default::default() };
+            if formats == 0 && !section.stopped {
+                dress.refused = section.payload_types.first().map(|pt| (*pt).to_owned());
+            }
+            if section.sends && !section.stopped {
+                let wish = self.publications.candidate(section).and_then(|p| p.codec_wish);
+                let known = self.publications.by_mid(section.mid.into());
+                let wish = known.map_or(wish, |publication| publication.codec_wish);
+                dress.payload_types = sdp::prefer(section, wish);
+                self.bind_section(section, formats, &dress.payload_types, fx);
+            } else {
+                let ended = self.publications.by_mid(section.mid.into()).map(|p| p.track);
+                fx.stopped.extend(ended);
+            }
+            dresses.push(dress);
+        }
+        dresses
+    }
+
+    fn bind_section(
+        &mut self,
+        section: &Section<'_>,
+        formats: usize,
+        order: &[String],
+        fx: &mut Effects,
+    ) {
+        let Bound::New(track) = self.publications.bind(section) else { return };
+        let first = order.iter().find_map(|pt| {
+            let pt: u8 = pt.parse().ok()?;
+            self.codecs.codec(pt.into())
+        });
+        match first.filter(|_| formats > 0) {
+            Some(codec) => self.report_live(track, codec, fx),
+            None => {
+                fx.notices.push_back(Notice::TrackRefused {
+                    session: self.id,
+                    track,
+                    reason: "the offer has no codec for it that this server forwards".to_owned(),
+                });
+                fx.stopped.push(track);
+            }
+        }
+    }
+
+    /// Tells signaling what is known of a published track.
+    pub(crate) fn report_live(&mut self, track: TrackId, codec: Codec, fx: &mut Effects) {
+        let Some(publication) = self.publications.get(track) else { return };
+        fx.notices.push_back(Notice::TrackLive {
+            session: self.id,
+            track,
+            mid: publication.mid.map(|mid| mid.to_string()).unwrap_or_default(),
+            codec,
+            layers: publication.layers.clone(),
+        });
+    }
+
+    /// After a restart by the client str0m has credentials of its own choice: puts ours in force.
+    /// Returns what to write instead of what.
+    fn own_credentials(&mut self, setup: &SessionSetup) -> Option<[(String, String); 2]> {
+        let theirs = self.rtc.direct_api().local_ice_credentials();
+        if theirs == self.credentials {
+            return None;
+        }
+        let ours = setup.credentials();
+        self.rtc.direct_api().set_local_ice_credentials(ours.clone());
+        self.retired = Some(std::mem::replace(&mut self.credentials, ours.clone()));
+        Some([(theirs.ufrag, ours.ufrag), (theirs.pass, ours.pass)])
+    }
+
+    fn learn_ssrcs(&mut self) {
+        let mut api = self.rtc.direct_api();
+        for slot in self.slots.iter_mut().filter(|slot| slot.ssrc.is_none()) {
+            slot.ssrc = api.stream_tx_by_mid(slot.mid, None).map(|stream| stream.ssrc());
+        }
+    }
+
+    /// Our offer: a section for each wish, empty sections silent, and the data channels.
+    fn make_offer(&mut self, setup: &mut SessionSetup, fx: &mut Effects) {
+        self.negotiation.wanted = false;
+        self.slots.assign();
+        let mut api = self.rtc.sdp_api();
+        if self.negotiation.last_id == 0 {
+            for config in channels::configs() {
+                api.add_channel_with_config(config);
+            }
+        }
+        for slot in self.slots.iter_mut() {
+            let used = slot.occupant.is_some();
+            api.set_direction(
+                slot.mid,
+                if used { Direction::SendOnly } else { Direction::Inactive },
+            );
+        }
+        let homeless: Vec<_> =
+            self.slots.wishes().iter().filter(|wish| wish.slot.is_none()).cloned().collect();
+        for wish in homeless {
+            let kind = match wish.subscribe.kind {
+                Kind::Audio => MediaKind::Audio,
+                Kind::Video => MediaKind::Video,
+            };
+            let stream = Some(wish.subscribe.stream_label.clone());
+            let track = Some(wish.subscribe.track_label.clone());
+            let mid: Mid = api.add_media(kind, Direction::SendOnly, stream, track, None);
+            self.slots.offer_section(mid, wish.subscribe.kind, true, || setup.numbering());
+        }
+        let restart = std::mem::take(&mut self.negotiation.restart);
+        let theirs = restart.then(|| api.ice_restart(true));
+        let Some((offer, pending)) = api.apply() else { return };
+        self.slots.assign();
+        let credentials = theirs.map(|theirs| {
+            let ours = self.negotiation.next_credentials.insert(setup.credentials());
+            [(theirs.ufrag, ours.ufrag.clone()), (theirs.pass, ours.pass.clone())]
+        });
+        self.negotiation.last_id += 1;
+        let id = self.negotiation.last_id;
+        self.negotiation.pending = Some((id, pending));
+        let dress = Dress { credentials, sections: self.slots.dress() };
+        fx.notices.push_back(Notice::Offer {
+            session: self.id,
+            id,
+            sdp: dress.apply(&offer.to_sdp_string()),
+            slots: self.slots.notice(),
+        });
+    }
+
+    /// Takes the client's answer to our offer `id`.
+    pub(crate) fn answered(&mut self, id: u32, text: &str, now: Instant, fx: &mut Effects) {
+        if let Err(reason) = self.accept_answer(id, text, fx) {
+            let session = self.id;
+            fx.notices.push_back(Notice::NegotiationFailed { session, id, reason });
+        }
+        self.drain(now, fx);
+        self.dirty |= self.negotiation.wanted;
+    }
+
+    fn accept_answer(&mut self, id: u32, text: &str, fx: &mut Effects) -> Result<(), String> {
+        checked(text)?;
+        let pending = self.negotiation.pending.take_if(|(pending, _)| *pending == id);
+        let Some((_, pending)) = pending else { return Err("no offer waits for it".to_owned()) };
+        let answer = SdpAnswer::from_sdp_string(text).map_err(|error| error.to_string())?;
+        let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
+        accepted.map_err(|error| error.to_string())?;
+        if let Some(ours) = self.negotiation.next_credentials.take() {
+            self.rtc.direct_api().set_local_ice_credentials(ours.clone());
+            self.retired = Some(std::mem::replace(&mut self.credentials, ours));
+        }
+        self.codecs = CodecTable::new(&self.rtc);
+        self.learn_ssrcs();
+        fx.announced.extend(self.slots.announce());
+        Ok(())
+    }
+}
+
+/// Limits before str0m parses anything.
+fn checked(text: &str) -> Result<Vec<Section<'_>>, String> {
+    if text.len() > SDP_MAX {
+        return Err(format!("a description of {} bytes, {SDP_MAX} are allowed", text.len()));
+    }
+    let sections = sdp::scan(text);
+    if sections.len() > SECTIONS_MAX {
+        return Err(format!("{} media sections, {SECTIONS_MAX} are allowed", sections.len()));
+    }
+    Ok(sections)
+}

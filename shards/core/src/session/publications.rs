@@ -1,0 +1,254 @@
+//! What one session publishes: announced tracks, their sections, codecs and layers.
+
+use antipode_base::ids::TrackId;
+use antipode_base::limits::LAYERS_MAX;
+use antipode_base::media::{Codec, Kind, Layer};
+use antipode_base::notice::LayerInfo;
+use str0m::media::{Mid, Rid};
+use str0m::rtp::Ssrc;
+
+use crate::sdp::Section;
+
+/// One announced track.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Publication {
+    /// The track.
+    pub(crate) track: TrackId,
+    /// Audio or video.
+    pub(crate) kind: Kind,
+    /// The client's own id of it.
+    pub(crate) client_id: String,
+    /// What the client wants to send.
+    pub(crate) codec_wish: Option<Codec>,
+    /// Its section, once an offer had it.
+    pub(crate) mid: Option<Mid>,
+    /// Lowest layer first.
+    pub(crate) layers: Vec<LayerInfo>,
+}
+
+/// Where packets of one SSRC belong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Incoming {
+    /// The stream.
+    pub(crate) ssrc: Ssrc,
+    /// Its track.
+    pub(crate) track: TrackId,
+    /// Its rung.
+    pub(crate) layer: Layer,
+}
+
+/// All tracks that a session publishes.
+#[derive(Debug, Default)]
+pub(crate) struct Publications {
+    list: Vec<Publication>,
+    /// At most tracks × layers entries: found by a walk, which beats a hash at this size.
+    incoming: Vec<Incoming>,
+}
+
+/// How binding a section ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// The section is this track from now on.
+    New(TrackId),
+    /// It was before.
+    Known(TrackId),
+    /// Nobody announced it.
+    Unannounced,
+}
+
+impl Publications {
+    /// Announces a track. `false` when its id or the client's is taken.
+    pub(crate) fn announce(&mut self, publication: Publication) -> bool {
+        let taken = self.list.iter().any(|known| {
+            known.track == publication.track
+                || (known.mid.is_none() && known.client_id == publication.client_id)
+        });
+        if !taken {
+            self.list.push(publication);
+        }
+        !taken
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Publication> {
+        self.list.iter()
+    }
+
+    /// One of them.
+    pub(crate) fn get(&self, track: TrackId) -> Option<&Publication> {
+        self.list.iter().find(|publication| publication.track == track)
+    }
+
+    /// Takes a track away.
+    pub(crate) fn remove(&mut self, track: TrackId) -> Option<Publication> {
+        self.incoming.retain(|incoming| incoming.track != track);
+        let at = self.list.iter().position(|publication| publication.track == track)?;
+        Some(self.list.remove(at))
+    }
+
+    /// The track whose section this is.
+    pub(crate) fn by_mid(&self, mid: Mid) -> Option<&Publication> {
+        self.list.iter().find(|publication| publication.mid == Some(mid))
+    }
+
+    /// The codec that an unbound section of this label and kind would be for.
+    pub(crate) fn candidate(&self, section: &Section<'_>) -> Option<&Publication> {
+        self.position(section).map(|at| &self.list[at])
+    }
+
+    /// Binds a sending section to the track that it names, or else to the first unbound one of
+    /// its kind: Firefox writes its own ids into `a=msid`.
+    pub(crate) fn bind(&mut self, section: &Section<'_>) -> Bound {
+        let mid = Mid::from(section.mid);
+        if let Some(known) = self.by_mid(mid) {
+            return Bound::Known(known.track);
+        }
+        let Some(at) = self.position(section) else { return Bound::Unannounced };
+        let publication = &mut self.list[at];
+        publication.mid = Some(mid);
+        publication.layers = layers(&section.rids);
+        Bound::New(publication.track)
+    }
+
+    fn position(&self, section: &Section<'_>) -> Option<usize> {
+        let open = |publication: &Publication| {
+            publication.mid.is_none() && Some(publication.kind) == section.kind
+        };
+        let named = |publication: &Publication| {
+            open(publication) && Some(publication.client_id.as_str()) == section.track_label
+        };
+        self.list.iter().position(named).or_else(|| self.list.iter().position(open))
+    }
+
+    /// Where packets of this SSRC belong, if some came before.
+    pub(crate) fn incoming(&self, ssrc: Ssrc) -> Option<Incoming> {
+        self.incoming.iter().find(|incoming| incoming.ssrc == ssrc).copied()
+    }
+
+    /// Learns an SSRC. `None` when the section is no track of ours, or the rid no layer of it.
+    pub(crate) fn learn(
+        &mut self,
+        ssrc: Ssrc,
+        repair: Option<Ssrc>,
+        mid: Mid,
+        rid: Option<Rid>,
+    ) -> Result<Incoming, NotLearned> {
+        let publication = self
+            .list
+            .iter_mut()
+            .find(|publication| publication.mid == Some(mid))
+            .ok_or(NotLearned::NoTrack)?;
+        let rid = rid.as_ref().map_or("", |rid| &**rid);
+        let info = publication
+            .layers
+            .iter_mut()
+            .find(|info| info.rid == rid)
+            .ok_or(NotLearned::NoLayer)?;
+        info.ssrc = *ssrc;
+        info.repair_ssrc = repair.map_or(0, |ssrc| *ssrc);
+        let incoming = Incoming { ssrc, track: publication.track, layer: info.layer };
+        // A sender may start over with another SSRC: one entry per layer is enough.
+        self.incoming
+            .retain(|known| (known.track, known.layer) != (incoming.track, incoming.layer));
+        self.incoming.push(incoming);
+        Ok(incoming)
+    }
+
+    /// The SSRC of a layer, to ask it for a keyframe.
+    pub(crate) fn ssrc_of(&self, track: TrackId, layer: Layer) -> Option<Ssrc> {
+        let of = |incoming: &&Incoming| incoming.track == track && incoming.layer == layer;
+        self.incoming.iter().find(of).map(|incoming| incoming.ssrc)
+    }
+}
+
+/// Why an SSRC could not be placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotLearned {
+    /// Its section carries no announced track.
+    NoTrack,
+    /// Its rid was not negotiated.
+    NoLayer,
+}
+
+/// Rungs of a simulcast, lowest first. The names that clients use tell their order whatever the
+/// order in the SDP; names that nobody knows are taken as listed.
+fn layers(rids: &[&str]) -> Vec<LayerInfo> {
+    const SCALES: [[&str; LAYERS_MAX]; 3] =
+        [["q", "h", "f"], ["l", "m", "h"], ["low", "mid", "hi"]];
+    let scale = SCALES.iter().find(|scale| rids.iter().all(|rid| scale.contains(rid)));
+    let mut rids: Vec<&str> = if rids.is_empty() { vec![""] } else { rids.to_vec() };
+    if let Some(scale) = scale {
+        rids.sort_by_key(|rid| scale.iter().position(|known| known == rid));
+    }
+    rids.into_iter()
+        .take(LAYERS_MAX)
+        .enumerate()
+        .map(|(rung, rid)| LayerInfo {
+            layer: Layer(rung as u8),
+            rid: rid.to_owned(),
+            ssrc: 0,
+            repair_ssrc: 0,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sdp::scan;
+
+    fn publication(track: u64, kind: Kind, client_id: &str) -> Publication {
+        Publication {
+            track: TrackId(track),
+            kind,
+            client_id: client_id.to_owned(),
+            codec_wish: None,
+            mid: None,
+            layers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn layers_are_ordered_by_their_names() {
+        let names = |rids: &[&str]| {
+            layers(rids).into_iter().map(|l| (l.layer.0, l.rid)).collect::<Vec<_>>()
+        };
+        let want =
+            |rids: &[&str]| (0u8..).zip(rids.iter().map(|rid| rid.to_string())).collect::<Vec<_>>();
+        assert_eq!(names(&["f", "q", "h"]), want(&["q", "h", "f"]));
+        assert_eq!(names(&["h", "m", "l"]), want(&["l", "m", "h"]));
+        assert_eq!(names(&["b", "a"]), want(&["b", "a"]));
+        assert_eq!(names(&[]), want(&[""]));
+        assert_eq!(names(&["1", "2", "3", "4"]).len(), LAYERS_MAX);
+    }
+
+    #[test]
+    fn binds_by_label_and_else_by_kind() {
+        let mut publications = Publications::default();
+        assert!(publications.announce(publication(1, Kind::Video, "cam")));
+        assert!(publications.announce(publication(2, Kind::Video, "screen")));
+        assert!(!publications.announce(publication(3, Kind::Video, "cam")), "taken");
+        let sdp = "m=video 9 X 96\na=mid:5\na=msid:s screen\na=sendonly\n\
+                   m=video 9 X 96\na=mid:6\na=msid:s {firefox}\na=sendonly\n\
+                   m=video 9 X 96\na=mid:7\na=msid:s other\na=sendonly\n";
+        let sections = scan(sdp);
+        let bound: Vec<_> = sections.iter().map(|s| publications.bind(s)).collect();
+        assert_eq!(bound, [Bound::New(TrackId(2)), Bound::New(TrackId(1)), Bound::Unannounced]);
+        assert_eq!(publications.bind(&sections[0]), Bound::Known(TrackId(2)));
+
+        let ssrc = Ssrc::from(7);
+        let incoming = publications.learn(ssrc, None, "5".into(), None).unwrap();
+        assert_eq!((incoming.track, incoming.layer), (TrackId(2), Layer::BASE));
+        assert_eq!(
+            publications.learn(8.into(), None, "5".into(), Some("x".into())),
+            Err(NotLearned::NoLayer)
+        );
+        assert_eq!(publications.learn(8.into(), None, "9".into(), None), Err(NotLearned::NoTrack));
+        // Starting over with another SSRC leaves one entry.
+        publications.learn(9.into(), None, "5".into(), None).unwrap();
+        assert_eq!(publications.incoming(ssrc), None);
+        assert_eq!(publications.ssrc_of(TrackId(2), Layer::BASE), Some(9.into()));
+        publications.remove(TrackId(2));
+        assert_eq!(publications.incoming(9.into()), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! Stops 2 and 3 of a packet: from a datagram to its session, or a counted drop.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use antipode_base::limits::ADDRESSES_PER_SESSION_MAX;
+use antipode_base::verdict::DropReason;
+use antipode_relay::parcel::{Note, Parcel, Stray};
+use str0m::net::{Protocol, Receive};
+
+use super::Shard;
+use crate::demux::Owner;
+use crate::io::Datagram;
+
+impl Shard {
+    pub(super) fn datagram(&mut self, datagram: &Datagram<'_>, now: Instant) {
+        self.counters.datagrams_in += 1;
+        self.counters.bytes_in += datagram.bytes.len() as u64;
+        match self.demux.find(datagram.source, datagram.bytes) {
+            Ok(Owner::Session(key)) => self.receive(key, datagram, now),
+            Ok(Owner::Stun(key)) => self.stun(key, datagram, now),
+            Ok(Owner::Shard(to)) => {
+                self.counters.strays_out += 1;
+                let stray = Stray {
+                    source: datagram.source,
+                    local: datagram.local,
+                    bytes: datagram.bytes.into(),
+                };
+                self.send_parcel(to, Parcel::Stray(stray));
+            }
+            Err(reason) => self.fx.drops.count(reason),
+        }
+    }
+
+    /// A datagram that landed elsewhere. It does not hop a second time.
+    pub(super) fn stray(&mut self, stray: &Stray, now: Instant) {
+        let datagram = Datagram { source: stray.source, local: stray.local, bytes: &stray.bytes };
+        match self.demux.find(stray.source, &stray.bytes) {
+            Ok(Owner::Session(key)) => self.receive(key, &datagram, now),
+            Ok(Owner::Stun(key)) => self.stun(key, &datagram, now),
+            Ok(Owner::Shard(_)) => self.fx.drops.count(DropReason::SessionGone),
+            Err(reason) => self.fx.drops.count(reason),
+        }
+    }
+
+    fn receive(&mut self, key: usize, datagram: &Datagram<'_>, now: Instant) {
+        self.guarded(key, now, |session, _, fx| session.receive(datagram, now, fx));
+    }
+
+    /// STUN proves whose it is by its MESSAGE-INTEGRITY; only then is its address believed, and
+    /// only for the session whose password it knows (A1, A3 to A5: nothing else moves media).
+    fn stun(&mut self, key: usize, datagram: &Datagram<'_>, now: Instant) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return self.fx.drops.count(DropReason::SessionGone);
+        };
+        let parsed = Receive::new(Protocol::Udp, datagram.source, datagram.local, datagram.bytes);
+        let Ok(receive) = parsed else {
+            return self.fx.drops.count(DropReason::StunMalformed);
+        };
+        if !session.recognizes(receive, now) {
+            return self.fx.drops.count(DropReason::StunBadIntegrity);
+        }
+        session.consent(now);
+        self.validate(key, datagram.source);
+        self.receive(key, datagram, now);
+    }
+
+    /// The session may be spoken to and heard at this address from now on.
+    fn validate(&mut self, key: usize, address: SocketAddr) {
+        if self.demux.owns(address, key) {
+            return;
+        }
+        if let Some(before) = self.demux.add_address(address, key)
+            && let Some(session) = self.sessions.get_mut(before)
+        {
+            session.addresses.retain(|known| *known != address);
+        }
+        let session = &mut self.sessions[key];
+        session.addresses.push(address);
+        if session.addresses.len() > ADDRESSES_PER_SESSION_MAX {
+            let oldest = session.addresses.remove(0);
+            self.demux.remove_address(oldest, key);
+            self.tell_all(&Note::Disclaim { address: oldest });
+        }
+        self.tell_all(&Note::Claim { address });
+    }
+}

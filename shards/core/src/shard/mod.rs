@@ -1,0 +1,173 @@
+//! The shard itself: takes inputs, owns everything, hands out outputs.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `mod` | the turn: handle, flush, poll |
+//! | `datagrams` | stops 2 and 3: from a datagram to its session |
+//! | `media` | stops 4 to 7: fan-out, keyframe requests, speakers |
+//! | `sessions` | opening, settling and ending sessions |
+//! | `commands` | what signaling says |
+//! | `parcels` | what other shards say, data packets |
+
+mod commands;
+mod datagrams;
+mod media;
+mod parcels;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use antipode_base::ids::{IdMap, RoomId, SessionId, ShardId};
+use antipode_base::limits::LEVEL_INTERVAL;
+use antipode_base::stats::ShardStats;
+use antipode_relay::parcel::{Addressed, Note, Parcel};
+use slab::Slab;
+
+use crate::demux::Demux;
+use crate::effects::Effects;
+use crate::forward::Fabric;
+use crate::io::{Input, Output};
+use crate::room::Room;
+use crate::session::Session;
+use crate::session::config::SessionSetup;
+use crate::timers::{Reason, Timers};
+
+/// What a shard must be told at its birth.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Its own number; carried in every ufrag that it chooses.
+    pub shard: ShardId,
+    /// How many shards the node has.
+    pub shards: u16,
+    /// Host candidates: where clients reach the node's media socket. Not empty.
+    pub candidates: Vec<SocketAddr>,
+    /// For the choices that are ours alone (first sequence numbers); credentials never depend on it.
+    pub seed: u64,
+}
+
+/// See the crate's documentation.
+pub struct Shard {
+    config: ShardConfig,
+    setup: SessionSetup,
+    sessions: Slab<Session>,
+    by_id: IdMap<SessionId, usize>,
+    rooms: IdMap<RoomId, Room>,
+    demux: Demux,
+    fabric: Fabric,
+    timers: Timers,
+    fx: Effects,
+    parcels: VecDeque<Addressed>,
+    /// Sessions that the end of the turn must drain, in the order in which they became so.
+    dirty: Vec<usize>,
+    counters: ShardStats,
+    levels_armed: bool,
+    levels_reported: u64,
+}
+
+impl Shard {
+    /// A shard without sessions.
+    ///
+    /// # Panics
+    /// When none of the candidates is an address that a client can reach.
+    pub fn new(config: ShardConfig, _now: Instant) -> Self {
+        Shard {
+            setup: SessionSetup::new(config.shard, &config.candidates, config.seed),
+            sessions: Slab::new(),
+            by_id: IdMap::default(),
+            rooms: IdMap::default(),
+            demux: Demux::new(config.shard, config.shards),
+            fabric: Fabric::default(),
+            timers: Timers::default(),
+            fx: Effects::default(),
+            parcels: VecDeque::new(),
+            dirty: Vec::new(),
+            counters: ShardStats::default(),
+            levels_armed: false,
+            levels_reported: 0,
+            config,
+        }
+    }
+
+    /// Takes in one input. `now` is the turn's reading of the clock.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        match input {
+            Input::Datagram(datagram) => self.datagram(&datagram, now),
+            Input::Parcel { from, parcel } => self.parcel(from, parcel, now),
+            Input::Command(command) => self.command(command, now),
+        }
+    }
+
+    /// Ends a turn: fires due timers, seals what viewers are to get. Then call [`Shard::poll`].
+    pub fn flush(&mut self, now: Instant) {
+        while let Some(reason) = self.timers.take_due(now) {
+            match reason {
+                Reason::Session(key, id) => self.session_due(key, id, now),
+                Reason::Keyframe(track, layer) => self.keyframe_due(track, layer, now),
+                Reason::Levels => self.levels_due(now),
+            }
+        }
+        // Draining one session can make another dirty, but only through media that came in, and
+        // none comes in here: the second pass is for what the first pass's endings left.
+        for _ in 0..2 {
+            for key in std::mem::take(&mut self.dirty) {
+                self.session_turn(key, now);
+            }
+        }
+    }
+
+    /// The next output. Call again after `handle` and `flush`, until `None`.
+    pub fn poll(&mut self) -> Option<Output> {
+        if let Some(parcel) = self.parcels.pop_front() {
+            return Some(Output::Parcel(parcel));
+        }
+        if let Some(transmit) = self.fx.outbox.pop_front() {
+            return Some(Output::Transmit(transmit));
+        }
+        self.fx.notices.pop_front().map(Output::Notice)
+    }
+
+    /// When to call [`Shard::flush`] again if nothing happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The counters; those of the runtime (turns, trains, depths, sent bytes) are left at 0.
+    pub fn stats(&self) -> ShardStats {
+        ShardStats {
+            sessions: self.sessions.len() as u64,
+            rooms: self.rooms.len() as u64,
+            tracks: self.fabric.len() as u64,
+            subscriptions: self.fabric.viewers() as u64,
+            drops: self.fx.drops.clone(),
+            ..self.counters.clone()
+        }
+    }
+
+    fn send_note(&mut self, to: ShardId, note: Note) {
+        self.send_parcel(to, Parcel::Note(note));
+    }
+
+    fn send_parcel(&mut self, to: ShardId, parcel: Parcel) {
+        self.counters.parcels_out += 1;
+        self.parcels.push_back(Addressed { to, parcel });
+    }
+
+    /// A note to every other shard of the node.
+    fn tell_all(&mut self, note: &Note) {
+        for shard in (0..self.config.shards).map(ShardId) {
+            if shard != self.config.shard {
+                self.send_note(shard, note.clone());
+            }
+        }
+    }
+
+    fn arm_levels(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.levels_armed, true) {
+            self.timers.set(now + LEVEL_INTERVAL, Reason::Levels);
+        }
+    }
+}

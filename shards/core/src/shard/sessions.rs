@@ -1,0 +1,284 @@
+//! Opening, settling and ending sessions.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use antipode_base::command::{OpenSession, Role};
+use antipode_base::ids::{SessionId, TrackId};
+use antipode_base::limits::{
+    MEMBERS_PER_ROOM_MAX, NAME_MAX, ROOMS_PER_SHARD_MAX, SESSIONS_PER_SHARD_MAX,
+};
+use antipode_base::notice::{EndReason, Notice};
+use antipode_relay::parcel::Note;
+
+use super::Shard;
+use crate::effects::Effects;
+use crate::forward::{Hop, Origin, Subscription, Track};
+use crate::room::Member;
+use crate::session::Session;
+use crate::session::config::SessionSetup;
+use crate::session::slots::Wish;
+use crate::timers::Reason;
+
+/// No timer is set nearer than this: what is due together is done together.
+const TIMER_STEP: Duration = Duration::from_millis(1);
+
+impl Shard {
+    pub(super) fn open(&mut self, open: &OpenSession, now: Instant) {
+        let known_room = self.rooms.get(&open.room);
+        let members = known_room.map_or(0, |room| room.members.len());
+        let full = self.sessions.len() >= SESSIONS_PER_SHARD_MAX
+            || (known_room.is_none() && self.rooms.len() >= ROOMS_PER_SHARD_MAX)
+            || members >= MEMBERS_PER_ROOM_MAX;
+        let named = open.identity.len() <= NAME_MAX && open.sid.len() <= NAME_MAX;
+        if full || !named || self.by_id.contains_key(&open.session) {
+            let (session, reason) = (open.session, EndReason::Refused);
+            return self.fx.notices.push_back(Notice::SessionEnded { session, reason });
+        }
+        let credentials = self.setup.credentials();
+        let rtc = self.setup.build(credentials.clone(), now);
+        let key = self.sessions.insert(Session::new(open, rtc, credentials.clone(), now));
+        self.by_id.insert(open.session, key);
+        self.demux.add_ufrag(&credentials.ufrag, key);
+        let room = self.rooms.entry(open.room).or_default();
+        let member = room.members.entry(open.member).or_insert_with(|| Member {
+            identity: open.identity.clone(),
+            sid: open.sid.clone(),
+            grants: open.grants,
+            sessions: Vec::new(),
+            data_session: None,
+        });
+        member.sessions.push(key);
+        if open.role != Role::Publish {
+            member.data_session = Some(key);
+        }
+        self.counters.sessions_opened += 1;
+        self.arm_levels(now);
+        self.enqueue(key);
+    }
+
+    /// Runs something on one session. A panic in it ends that session and no other; what the session
+    /// left behind is then acted on.
+    pub(super) fn guarded(
+        &mut self,
+        key: usize,
+        now: Instant,
+        work: impl FnOnce(&mut Session, &mut SessionSetup, &mut Effects),
+    ) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (setup, fx) = (&mut self.setup, &mut self.fx);
+        if catch_unwind(AssertUnwindSafe(|| work(session, setup, fx))).is_err() {
+            tracing::error!(session = %session.id, "a defect of ours ended this session");
+            self.counters.session_faults += 1;
+            fx.ended = Some(EndReason::Fault);
+        }
+        if let Some(old) = session.retired.take() {
+            self.demux.remove_ufrag(&old.ufrag);
+            self.demux.add_ufrag(&session.credentials.ufrag, key);
+        }
+        self.settle(key, now);
+    }
+
+    /// Acts on what a session's work led to.
+    fn settle(&mut self, key: usize, now: Instant) {
+        // Taken first: delivering data settles other sessions meanwhile.
+        let ended = self.fx.ended.take();
+        if std::mem::take(&mut self.fx.connected) {
+            self.connected(key, now);
+        }
+        for wish in std::mem::take(&mut self.fx.announced) {
+            self.attach(key, &wish, now);
+        }
+        for track in std::mem::take(&mut self.fx.stopped) {
+            self.unpublish(key, track);
+        }
+        self.forward_all(now);
+        for track in std::mem::take(&mut self.fx.keyframes) {
+            self.viewer_needs_keyframe(key, track, now);
+        }
+        for (reliable, bytes) in std::mem::take(&mut self.fx.data) {
+            self.data_from(key, reliable, &bytes, now);
+        }
+        if let Some(reason) = ended {
+            return self.end(key, reason);
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let due = session.deadline.max(now + TIMER_STEP);
+        if session.dirty {
+            self.enqueue(key);
+        } else if session.armed.is_none_or(|armed| due < armed) {
+            session.armed = Some(due);
+            self.timers.set(due, Reason::Session(key, session.id));
+        }
+    }
+
+    /// The end of the turn drains this session.
+    pub(super) fn enqueue(&mut self, key: usize) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if !std::mem::replace(&mut session.queued, true) {
+            self.dirty.push(key);
+        }
+    }
+
+    pub(super) fn session_turn(&mut self, key: usize, now: Instant) {
+        let Some(session) = self.sessions.get_mut(key).filter(|session| session.queued) else {
+            return;
+        };
+        session.queued = false;
+        self.guarded(key, now, |session, setup, fx| {
+            session.negotiate(setup, fx);
+            session.turn(now, fx);
+        });
+    }
+
+    pub(super) fn session_due(&mut self, key: usize, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.get_mut(key).filter(|session| session.id == id) else {
+            return;
+        };
+        session.armed = None;
+        if session.deadline <= now {
+            self.enqueue(key);
+        } else {
+            session.armed = Some(session.deadline);
+            self.timers.set(session.deadline, Reason::Session(key, id));
+        }
+    }
+
+    fn connected(&mut self, key: usize, now: Instant) {
+        let tracks: Vec<TrackId> = self.sessions[key]
+            .slots
+            .wishes()
+            .iter()
+            .filter(|wish| wish.announced)
+            .map(|wish| wish.subscribe.track)
+            .collect();
+        for track in tracks {
+            if let Some(viewer) = self.fabric.get_mut(track).and_then(|track| track.viewer(key)) {
+                viewer.ready = true;
+                self.viewer_needs_keyframe(key, track, now);
+            }
+        }
+    }
+
+    /// Begins to send a track to a session that knows where to expect it.
+    fn attach(&mut self, key: usize, wish: &Wish, now: Instant) {
+        let track = wish.subscribe.track;
+        let home = wish.subscribe.home;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let room = session.room;
+        if home == self.config.shard {
+            let here = self.fabric.get_mut(track).is_some_and(|track| track.room == room);
+            if !here {
+                return self.refuse(key, track, "there is no such track in the room");
+            }
+        }
+        let Some(slot) = wish.slot else { return };
+        let Some(rewriter) = session.slots.get_mut(slot).and_then(|slot| slot.rewriter.take())
+        else {
+            return;
+        };
+        let mut viewer = Subscription::new(key, slot, wish.tune, rewriter);
+        viewer.ready = session.connected;
+        let kind = wish.subscribe.kind;
+        let entry = self.fabric.get_or_make(track, || Track::new(kind, Origin::Shard(home), room));
+        let first = !entry.has_viewers();
+        let origin = entry.origin;
+        if !entry.add(Hop::Session(viewer)) {
+            return self.refuse(key, track, "the track has too many viewers");
+        }
+        if let (true, Origin::Shard(home)) = (first, origin) {
+            self.send_note(home, Note::Watch { track, room });
+        }
+        if self.sessions[key].connected {
+            self.viewer_needs_keyframe(key, track, now);
+        }
+    }
+
+    fn refuse(&mut self, key: usize, track: TrackId, reason: &str) {
+        let session = &mut self.sessions[key];
+        session.slots.forget(track);
+        let (session, reason) = (session.id, reason.to_owned());
+        self.fx.notices.push_back(Notice::SubscriptionRefused { session, track, reason });
+    }
+
+    /// Stops sending a track to a session; its slot is free for another.
+    pub(super) fn detach(&mut self, key: usize, track: TrackId) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(wish) = session.slots.forget(track) else { return };
+        session.want_negotiation();
+        self.enqueue(key);
+        let Some(entry) = self.fabric.get_mut(track) else { return };
+        if let Some(viewer) = entry.remove_viewer(key)
+            && let Some(slot) = wish.slot.and_then(|slot| self.sessions[key].slots.get_mut(slot))
+        {
+            slot.rewriter = Some(viewer.into_rewriter());
+        }
+        if let (Origin::Shard(home), false) = (entry.origin, entry.has_viewers()) {
+            self.fabric.remove(track);
+            self.send_note(home, Note::Unwatch { track });
+        }
+    }
+
+    /// Ends a track of one of our sessions.
+    pub(super) fn unpublish(&mut self, key: usize, track: TrackId) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.publications.remove(track).is_some() {
+            let session = session.id;
+            self.fx.notices.push_back(Notice::TrackEnded { session, track });
+            self.end_track(track);
+        }
+    }
+
+    /// Takes a track away, with its viewers here and its hops to other shards.
+    pub(super) fn end_track(&mut self, track: TrackId) {
+        let Some(entry) = self.fabric.remove(track) else { return };
+        for hop in entry.hops {
+            match hop {
+                Hop::Shard(shard) => self.send_note(shard, Note::TrackEnded { track }),
+                Hop::Session(viewer) => {
+                    let (key, slot) = (viewer.session, viewer.slot);
+                    let Some(session) = self.sessions.get_mut(key) else { continue };
+                    session.slots.forget(track);
+                    if let Some(slot) = session.slots.get_mut(slot) {
+                        slot.rewriter = Some(viewer.into_rewriter());
+                    }
+                    session.want_negotiation();
+                    self.enqueue(key);
+                }
+            }
+        }
+    }
+
+    pub(super) fn end(&mut self, key: usize, reason: EndReason) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let published: Vec<TrackId> = session.publications.iter().map(|p| p.track).collect();
+        let received: Vec<TrackId> =
+            session.slots.wishes().iter().map(|wish| wish.subscribe.track).collect();
+        for track in received {
+            self.detach(key, track);
+        }
+        for track in published {
+            self.end_track(track);
+        }
+        let session = self.sessions.remove(key);
+        self.by_id.remove(&session.id);
+        self.demux.remove_ufrag(&session.credentials.ufrag);
+        for address in session.addresses {
+            self.demux.remove_address(address, key);
+            self.tell_all(&Note::Disclaim { address });
+        }
+        if let Some(room) = self.rooms.get_mut(&session.room) {
+            if let Some(member) = room.members.get_mut(&session.member) {
+                member.sessions.retain(|known| *known != key);
+                member.data_session = member.data_session.filter(|known| *known != key);
+                if member.sessions.is_empty() {
+                    room.members.remove(&session.member);
+                }
+            }
+            if room.members.is_empty() {
+                self.rooms.remove(&session.room);
+            }
+        }
+        self.fx.notices.push_back(Notice::SessionEnded { session: session.id, reason });
+    }
+}
