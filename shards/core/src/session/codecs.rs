@@ -5,6 +5,8 @@ use str0m::Rtc;
 use str0m::format::{Codec as Format, PayloadParams};
 use str0m::media::Pt;
 
+use crate::sdp::Section;
+
 /// Payload type → codec for what comes, codec → payload type for what goes. A session has one set
 /// of payload types for all its sections (RFC 8843 §10.1.2).
 #[derive(Clone, Debug)]
@@ -20,13 +22,20 @@ impl Default for CodecTable {
 }
 
 impl CodecTable {
-    /// Reads what is negotiated; to be called after each offer and answer.
-    pub(crate) fn new(rtc: &Rtc) -> Self {
+    /// Reads what is negotiated; to be called after each offer and answer, with the client's
+    /// sections: str0m's list also holds formats that the client never named.
+    pub(crate) fn new(rtc: &Rtc, sections: &[Section<'_>]) -> Self {
+        let named = |pt: Pt| {
+            sections
+                .iter()
+                .any(|section| section.payload_types.iter().any(|text| text.parse() == Ok(*pt)))
+        };
         let mut table = CodecTable::default();
         let mut params: Vec<(Codec, &PayloadParams)> = rtc
             .codec_config()
             .params()
             .iter()
+            .filter(|params| named(params.pt()))
             .filter_map(|params| Some((codec(params.spec().codec)?, params)))
             .collect();
         for (codec, params) in &params {

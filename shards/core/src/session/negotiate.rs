@@ -123,7 +123,7 @@ impl Session {
         let sections = checked(text)?;
         let offer = SdpOffer::from_sdp_string(text).map_err(|error| error.to_string())?;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| error.to_string())?;
-        self.codecs = CodecTable::new(&self.rtc);
+        self.codecs = CodecTable::new(&self.rtc, &sections);
         let credentials = self.own_credentials(setup);
         let mut dress = self.bind_sections(&sections, &answer.to_sdp_string(), fx);
         if self.role == Role::Both {
@@ -168,10 +168,10 @@ impl Session {
         let answered = sdp::scan(answer);
         let mut dresses = Vec::with_capacity(sections.len());
         for section in sections.iter().filter(|section| section.kind.is_some()) {
-            let formats = answered.iter().find(|own| own.mid == section.mid);
-            let formats = formats.map_or(0, |own| own.payload_types.len());
+            let own = answered.iter().find(|own| own.mid == section.mid && !own.stopped);
+            let formats = own.map_or(&[][..], |own| &own.payload_types);
             let mut dress = SectionDress { mid: section.mid.to_owned(), ..Default::default() };
-            if formats == 0 && !section.stopped {
+            if formats.is_empty() && !section.stopped {
                 dress.refused = section.payload_types.first().map(|pt| (*pt).to_owned());
             }
             if section.sends && !section.stopped {
@@ -192,16 +192,17 @@ impl Session {
     fn bind_section(
         &mut self,
         section: &Section<'_>,
-        formats: usize,
+        formats: &[&str],
         order: &[String],
         fx: &mut Effects,
     ) {
         let Bound::New(track) = self.publications.bind(section) else { return };
-        let first = order.iter().find_map(|pt| {
+        // The first of the answer is what the client sends.
+        let first = order.iter().filter(|pt| formats.contains(&pt.as_str())).find_map(|pt| {
             let pt: u8 = pt.parse().ok()?;
             self.codecs.codec(pt.into())
         });
-        match first.filter(|_| formats > 0) {
+        match first {
             Some(codec) => self.report_live(track, codec, fx),
             None => {
                 fx.notices.push_back(Notice::TrackRefused {
@@ -306,7 +307,7 @@ impl Session {
     }
 
     fn accept_answer(&mut self, id: u32, text: &str, fx: &mut Effects) -> Result<(), String> {
-        checked(text)?;
+        let sections = checked(text)?;
         let pending = self.negotiation.pending.take_if(|(pending, _)| *pending == id);
         let Some((_, pending)) = pending else { return Err("no offer waits for it".to_owned()) };
         let answer = SdpAnswer::from_sdp_string(text).map_err(|error| error.to_string())?;
@@ -316,7 +317,7 @@ impl Session {
             self.rtc.direct_api().set_local_ice_credentials(ours.clone());
             self.retired = Some(std::mem::replace(&mut self.credentials, ours));
         }
-        self.codecs = CodecTable::new(&self.rtc);
+        self.codecs = CodecTable::new(&self.rtc, &sections);
         self.learn_ssrcs();
         fx.announced.extend(self.slots.announce());
         Ok(())
