@@ -136,9 +136,7 @@ impl Session {
 
     /// Lets time pass and drains. Also ends a session whose peer never came or went silent.
     pub(crate) fn turn(&mut self, now: Instant, fx: &mut Effects) {
-        let patience =
-            if self.connected { self.consented + CONSENT } else { self.opened + CONNECT_TIMEOUT };
-        if now >= patience {
+        if now >= self.patience() {
             fx.ended = Some(EndReason::TimedOut);
             return;
         }
@@ -147,7 +145,11 @@ impl Session {
             return;
         }
         self.drain(now, fx);
-        self.deadline = self.deadline.min(patience);
+    }
+
+    /// When a peer that stays silent is given up.
+    fn patience(&self) -> Instant {
+        if self.connected { self.consented + CONSENT } else { self.opened + CONNECT_TIMEOUT }
     }
 
     /// Polls str0m until it hands back its timeout. The only place that does.
@@ -156,7 +158,7 @@ impl Session {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(deadline)) => {
-                    self.deadline = deadline;
+                    self.deadline = deadline.min(self.patience());
                     break;
                 }
                 Ok(Output::Transmit(transmit)) => fx.send(Transmit {
