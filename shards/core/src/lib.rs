@@ -23,10 +23,14 @@
 //! | `levels`, `room`, `timers`, `effects`, `io` | small tables |
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod bench;
 mod data;
 mod demux;
 mod effects;
 mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 mod io;
 mod levels;
 mod payload;

@@ -36,10 +36,20 @@ impl SessionSetup {
     /// # Panics
     /// Without a usable candidate, or when the cipher library cannot make a certificate.
     pub(crate) fn new(shard: ShardId, candidates: &[SocketAddr], seed: u64) -> Self {
+        Self::with_crypto(shard, candidates, seed, str0m::crypto::from_feature_flags())
+    }
+
+    /// The same with a cipher library of the caller's choice.
+    pub(crate) fn with_crypto(
+        shard: ShardId,
+        candidates: &[SocketAddr],
+        seed: u64,
+        provider: CryptoProvider,
+    ) -> Self {
         let candidates: Vec<Candidate> =
             candidates.iter().filter_map(|at| Candidate::host(*at, "udp").ok()).collect();
         assert!(!candidates.is_empty(), "a shard needs an address that clients can reach");
-        let provider = Arc::new(str0m::crypto::from_feature_flags());
+        let provider = Arc::new(provider);
         let certificate = provider
             .dtls_provider
             .generate_certificate()

@@ -74,8 +74,13 @@ impl Shard {
     /// # Panics
     /// When none of the candidates is an address that a client can reach.
     pub fn new(config: ShardConfig, _now: Instant) -> Self {
+        let setup = SessionSetup::new(config.shard, &config.candidates, config.seed);
+        Self::with_setup(config, setup)
+    }
+
+    pub(crate) fn with_setup(config: ShardConfig, setup: SessionSetup) -> Self {
         Shard {
-            setup: SessionSetup::new(config.shard, &config.candidates, config.seed),
+            setup,
             sessions: Slab::new(),
             by_id: IdMap::default(),
             rooms: IdMap::default(),

@@ -1,0 +1,79 @@
+//! Doors for the benchmarks to what this crate keeps to itself. No part of its interface.
+
+use std::net::SocketAddr;
+
+use antipode_base::command::Tune;
+use antipode_base::ids::{RoomId, ShardId};
+use antipode_base::media::Layer;
+use antipode_base::verdict::{DropReason, Drops};
+use antipode_relay::packet::Packet;
+
+use crate::demux::{Demux, Owner};
+use crate::forward::{Fabric, Hop, Origin, Rewrite, Rewriter, Sink, Subscription, Track};
+
+/// One track with viewers that are ready, as the fan-out loop sees them.
+pub struct Fanout {
+    fabric: Fabric,
+    drops: Drops,
+}
+
+/// Where nothing is sealed and nothing is sent: the decisions alone are timed.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn to_session(
+        &mut self,
+        session: usize,
+        slot: usize,
+        rewrite: Rewrite,
+        _: &Packet,
+    ) -> Result<(), DropReason> {
+        std::hint::black_box((session, slot, rewrite));
+        Ok(())
+    }
+
+    fn to_shard(&mut self, _: ShardId, _: &Packet) {}
+}
+
+impl Fanout {
+    /// So many viewers of the track that `packet` is of.
+    pub fn new(viewers: usize, packet: &Packet) -> Self {
+        let mut fabric = Fabric::default();
+        let origin = Origin::Session(0);
+        let kind = packet.codec.kind();
+        let track = fabric.get_or_make(packet.track, || Track::new(kind, origin, RoomId(1)));
+        for session in 0..viewers {
+            let tune = Tune { paused: false, layer_max: Layer::TOP };
+            let mut viewer = Subscription::new(session, 0, tune, Rewriter::new(session as u16));
+            viewer.ready = true;
+            track.add(Hop::Session(viewer));
+        }
+        Fanout { fabric, drops: Drops::default() }
+    }
+
+    /// Decides and rewrites for every viewer; returns how many would get it.
+    pub fn forward(&mut self, packet: &Packet) -> usize {
+        let fanned = self.fabric.forward(packet, &mut self.drops, &mut Nowhere);
+        fanned.map_or(0, |fanned| fanned.sent)
+    }
+}
+
+/// The tables of a shard with many sessions.
+pub struct Demultiplexer(Demux);
+
+impl Demultiplexer {
+    /// One session for each address; its ufrag is `00` and its place in `addresses`.
+    pub fn new(addresses: &[SocketAddr]) -> Self {
+        let mut demux = Demux::new(ShardId(0), 2);
+        for (session, address) in addresses.iter().enumerate() {
+            demux.add_ufrag(&format!("00{session}"), session);
+            demux.add_address(*address, session);
+        }
+        Demultiplexer(demux)
+    }
+
+    /// Whether a session owns the datagram.
+    pub fn finds(&self, source: SocketAddr, bytes: &[u8]) -> bool {
+        matches!(self.0.find(source, bytes), Ok(Owner::Session(_) | Owner::Stun(_)))
+    }
+}
