@@ -39,9 +39,9 @@ const DIGITS: u32 = 2;
 /// What classic BPF returns to leave the choice to the kernel: there is no such socket.
 const NO_SOCKET: u32 = u32::MAX;
 
-/// What is in force, for the log and the doctor.
+/// What is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Steering {
+pub(crate) enum Steering {
     /// One shard: there is nothing to choose.
     Single,
     /// STUN by ufrag, all else by claimed address.

@@ -1,0 +1,365 @@
+//! One shard with everything that it drives and that drives it. [`ShardThread::turn`] is the whole
+//! of it:
+//!
+//! ```text
+//!   read the clock once
+//!     datagrams ─┐
+//!     commands  ─┼─> core.handle …   core.flush   core.poll … ─┬─> outbox ─> trains ─> socket
+//!     parcels   ─┘                                             ├─> rings of other shards
+//!   ring the bells of those who sleep                          └─> control thread
+//! ```
+//!
+//! A panic within a turn ends the shard's sessions, which signaling hears of, and nothing else: a new
+//! core is made, and the rings, the socket and the other shards go on.
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use antipode_base::command::Command;
+use antipode_base::ids::{SessionId, ShardId};
+use antipode_base::limits::{
+    DATAGRAM_MAX, RECV_BATCH, STATS_INTERVAL, TURN_COMMANDS_MAX, TURN_DATAGRAMS_MAX,
+};
+use antipode_base::notice::{EndReason, Notice};
+use antipode_base::stats::ShardStats;
+use antipode_base::verdict::DropReason;
+use antipode_core::{Datagram, Input, Output, Shard};
+use antipode_relay::doorbell::Doorbell;
+use antipode_relay::mesh::Port;
+use antipode_relay::parcel::{Addressed, Parcel};
+use crossbeam_channel::Receiver;
+use socket2::Socket;
+
+use crate::net::locals::Locals;
+use crate::net::outbox::Outbox;
+use crate::net::steer::Claims;
+use crate::net::sys::batch::RecvBatch;
+use crate::report::Reporter;
+
+/// When a full socket is tried again. UDP frees its buffer as the card sends, within microseconds.
+const SEND_RETRY: Duration = Duration::from_millis(1);
+
+/// What is driven: [`Shard`], or a double in tests.
+pub(crate) trait Core {
+    fn handle(&mut self, input: Input<'_>, now: Instant);
+    fn flush(&mut self, now: Instant);
+    fn poll(&mut self) -> Option<Output>;
+    fn deadline(&self) -> Option<Instant>;
+    fn stats(&self) -> ShardStats;
+}
+
+impl Core for Shard {
+    fn handle(&mut self, input: Input<'_>, now: Instant) {
+        Shard::handle(self, input, now);
+    }
+    fn flush(&mut self, now: Instant) {
+        Shard::flush(self, now);
+    }
+    fn poll(&mut self) -> Option<Output> {
+        Shard::poll(self)
+    }
+    fn deadline(&self) -> Option<Instant> {
+        Shard::deadline(self)
+    }
+    fn stats(&self) -> ShardStats {
+        Shard::stats(self)
+    }
+}
+
+/// What the node gives to a shard's thread.
+pub(crate) struct Wiring {
+    pub(crate) socket: Socket,
+    pub(crate) v6: bool,
+    pub(crate) locals: Locals,
+    pub(crate) claims: Option<Arc<Claims>>,
+    pub(crate) port: Port,
+    pub(crate) inbox: Receiver<Command>,
+    pub(crate) reporter: Reporter,
+    pub(crate) bell: Arc<Doorbell>,
+}
+
+/// What a turn was like, for the decision to spin or to park.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// The turn's reading of the clock.
+    pub(crate) now: Instant,
+    /// Whether datagrams or parcels came in.
+    pub(crate) traffic: bool,
+}
+
+/// The runtime's own counters.
+#[derive(Default)]
+struct Tally {
+    turns: u64,
+    restarts: u64,
+    ring_full: u64,
+    oversized: u64,
+    oversized_bytes: u64,
+}
+
+/// See the module's documentation.
+pub(crate) struct ShardThread<C> {
+    me: ShardId,
+    core: C,
+    birth: Box<dyn FnMut(Instant) -> C>,
+    wiring: Wiring,
+    received: RecvBatch,
+    outbox: Outbox,
+    /// Sessions that the core was told to open and has not ended; their keys are ours, so a fast
+    /// hash would do, but this is touched twice in a session's life.
+    open: HashSet<SessionId>,
+    tally: Tally,
+    /// Counters of cores that panicked.
+    carried: ShardStats,
+    stats_at: Instant,
+}
+
+impl<C: Core> ShardThread<C> {
+    /// `birth` makes the core, now and after each panic.
+    pub(crate) fn new(wiring: Wiring, mut birth: Box<dyn FnMut(Instant) -> C>) -> Self {
+        let now = Instant::now();
+        ShardThread {
+            me: wiring.port.me(),
+            core: birth(now),
+            birth,
+            received: RecvBatch::new(),
+            outbox: Outbox::new(wiring.v6),
+            wiring,
+            open: HashSet::new(),
+            tally: Tally::default(),
+            carried: ShardStats::default(),
+            stats_at: now,
+        }
+    }
+
+    /// One lap. Never waits.
+    pub(crate) fn turn(&mut self) -> Turn {
+        let now = Instant::now();
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work(now)));
+        let traffic = worked.unwrap_or_else(|panic| {
+            self.restart(&*panic, now);
+            false
+        });
+        let locals = &self.wiring.locals;
+        self.outbox.send(socket_fd(&self.wiring.socket), |local| locals.source_of(local));
+        self.wiring.port.flush();
+        self.wiring.reporter.flush();
+        Turn { now, traffic }
+    }
+
+    /// The part of a turn in which the core runs. Returns whether there was traffic.
+    fn work(&mut self, now: Instant) -> bool {
+        if now >= self.stats_at {
+            self.report_stats(now);
+        }
+        let datagrams = self.take_datagrams(now);
+        let commands = self.take_commands(now);
+        let parcels = self.take_parcels(now);
+        let due = self.core.deadline().is_some_and(|deadline| deadline <= now);
+        if datagrams + commands + parcels > 0 || due {
+            self.tally.turns += 1;
+            self.core.flush(now);
+            while let Some(output) = self.core.poll() {
+                self.give(output);
+            }
+        }
+        datagrams + parcels > 0
+    }
+
+    /// Takes datagrams until there are none or the turn has enough. Returns how many.
+    fn take_datagrams(&mut self, now: Instant) -> usize {
+        let mut taken = 0;
+        while taken < TURN_DATAGRAMS_MAX {
+            let messages = match self.received.recv(socket_fd(&self.wiring.socket)) {
+                Ok(messages) => messages,
+                // Nothing there, or an error that was waiting in the socket and is taken with this.
+                Err(_) => break,
+            };
+            for index in 0..messages {
+                taken += self.take_message(index, now);
+            }
+            if messages < RECV_BATCH {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Hands on the datagrams that the kernel joined into one message. Returns how many.
+    fn take_message(&mut self, index: usize, now: Instant) -> usize {
+        let Some(message) = self.received.message(index) else { return 0 };
+        // Without packet info the socket is bound to one address, the first candidate.
+        let unknown = if message.source.is_ipv4() { UNKNOWN_V4 } else { UNKNOWN_V6 };
+        let local = self.wiring.locals.known_as(message.local.unwrap_or(unknown));
+        let mut taken = 0;
+        let mut rest = message.bytes;
+        // An empty datagram is one too: the core counts it.
+        loop {
+            let (bytes, behind) = rest.split_at(message.segment.min(rest.len()));
+            taken += 1;
+            if bytes.len() > DATAGRAM_MAX {
+                self.tally.oversized += 1;
+                self.tally.oversized_bytes += bytes.len() as u64;
+            } else {
+                let datagram = Datagram { source: message.source, local, bytes };
+                self.core.handle(Input::Datagram(datagram), now);
+            }
+            rest = behind;
+            if rest.is_empty() {
+                return taken;
+            }
+        }
+    }
+
+    fn take_commands(&mut self, now: Instant) -> usize {
+        let mut taken = 0;
+        while taken < TURN_COMMANDS_MAX
+            && let Ok(command) = self.wiring.inbox.try_recv()
+        {
+            if let Command::OpenSession(open) = &command {
+                self.open.insert(open.session);
+            }
+            self.core.handle(Input::Command(command), now);
+            taken += 1;
+        }
+        taken
+    }
+
+    fn take_parcels(&mut self, now: Instant) -> usize {
+        let core = &mut self.core;
+        self.wiring.port.drain(|from, parcel| core.handle(Input::Parcel { from, parcel }, now))
+    }
+
+    fn give(&mut self, output: Output) {
+        match output {
+            Output::Transmit(transmit) => self.outbox.push(transmit),
+            Output::Parcel(addressed) => self.give_parcel(addressed),
+            Output::Notice(notice) => {
+                if let Notice::SessionEnded { session, .. } = &notice {
+                    self.open.remove(session);
+                }
+                self.wiring.reporter.notice(notice);
+            }
+        }
+    }
+
+    fn give_parcel(&mut self, Addressed { to, parcel }: Addressed) {
+        if let (Parcel::Note(note), Some(claims)) = (&parcel, &self.wiring.claims) {
+            // Every other shard is told; the kernel's table needs it once.
+            let first_other = ShardId(u16::from(self.me == ShardId(0)));
+            if to == first_other {
+                claims.follow(self.me, note);
+            }
+        }
+        if self.wiring.port.send(to, parcel).is_err() {
+            self.tally.ring_full += 1;
+        }
+    }
+
+    /// After a panic: a new core, and the end of every session that the old one had.
+    fn restart(&mut self, panic: &(dyn Any + Send), now: Instant) {
+        let text = panic_text(panic);
+        let sessions = self.open.len();
+        tracing::error!(shard = %self.me, sessions, panic = text, "a shard panicked and restarts");
+        self.tally.restarts += 1;
+        if let Ok(last) = catch_unwind(AssertUnwindSafe(|| self.core.stats())) {
+            add_counters(&mut self.carried, &last);
+        }
+        let old = std::mem::replace(&mut self.core, (self.birth)(now));
+        // Its own state is in doubt; a second panic while it is dropped changes nothing.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+        for session in self.open.drain() {
+            let reason = EndReason::ShardRestarted;
+            self.wiring.reporter.notice(Notice::SessionEnded { session, reason });
+        }
+    }
+
+    /// When the next turn is due if nothing happens.
+    pub(crate) fn wake_at(&self, now: Instant) -> Instant {
+        let mut at = self.stats_at;
+        if let Some(deadline) = self.core.deadline() {
+            at = at.min(deadline);
+        }
+        if !self.outbox.is_empty() || self.wiring.reporter.is_waiting() {
+            at = at.min(now + SEND_RETRY);
+        }
+        at
+    }
+
+    /// Says that the shard is about to park; `false`: it must not, there is work.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.wiring.bell.say_sleeping();
+        !self.wiring.port.has_parcels() && self.wiring.inbox.is_empty()
+    }
+
+    /// The opposite of [`ShardThread::fall_asleep`], whether it said yes or no.
+    pub(crate) fn wake_up(&self) {
+        self.wiring.bell.say_awake();
+    }
+
+    fn report_stats(&mut self, now: Instant) {
+        self.stats_at = now + STATS_INTERVAL;
+        let stats = self.stats();
+        self.wiring.reporter.stats(stats);
+    }
+
+    /// The core's counters, those of its predecessors, and the runtime's.
+    pub(crate) fn stats(&self) -> ShardStats {
+        let mut stats = self.core.stats();
+        add_counters(&mut stats, &self.carried);
+        let sent = self.outbox.sent();
+        stats.turns = self.tally.turns;
+        stats.restarts = self.tally.restarts;
+        stats.trains_out = sent.trains;
+        stats.datagrams_out = sent.datagrams;
+        stats.bytes_out = sent.bytes;
+        stats.datagrams_in += self.tally.oversized;
+        stats.bytes_in += self.tally.oversized_bytes;
+        stats.ring_depths = self.wiring.port.depths();
+        stats.drops.add(DropReason::OutboxFull, sent.dropped);
+        stats.drops.add(DropReason::NoticeFull, self.wiring.reporter.dropped());
+        stats.drops.add(DropReason::RingFull, self.tally.ring_full);
+        stats.drops.add(DropReason::Oversized, self.tally.oversized);
+        stats
+    }
+}
+
+const UNKNOWN_V4: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+const UNKNOWN_V6: std::net::IpAddr = std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
+
+fn socket_fd(socket: &Socket) -> std::os::fd::BorrowedFd<'_> {
+    std::os::fd::AsFd::as_fd(socket)
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a text")
+}
+
+/// Adds what only grows; gauges stay.
+fn add_counters(into: &mut ShardStats, from: &ShardStats) {
+    into.datagrams_in += from.datagrams_in;
+    into.bytes_in += from.bytes_in;
+    into.packets_in += from.packets_in;
+    into.packets_out += from.packets_out;
+    into.parcels_in += from.parcels_in;
+    into.parcels_out += from.parcels_out;
+    into.strays_out += from.strays_out;
+    into.keyframe_requests += from.keyframe_requests;
+    into.sessions_opened += from.sessions_opened;
+    into.session_faults += from.session_faults;
+    for (reason, count) in from.drops.iter() {
+        into.drops.add(reason, count);
+    }
+}
+
+#[cfg(test)]
+#[path = "shard_thread_tests.rs"]
+mod tests;
