@@ -1,0 +1,167 @@
+//! `/metrics`: the counters of every shard and of signaling itself, as OpenMetrics text.
+
+use antipode_base::ids::{NodeId, ShardId};
+use antipode_base::stats::ShardStats;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::actor::Inspection;
+use crate::admission::Admission;
+
+/// What a scraper is to take the text for.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+type Read = fn(&ShardStats) -> u64;
+
+const GAUGES: [(&str, &str, Read); 4] = [
+    ("antipode_sessions", "Sessions of the shard", |stats| stats.sessions),
+    ("antipode_rooms", "Rooms with a member on the shard", |stats| stats.rooms),
+    ("antipode_tracks", "Tracks known to the shard, local and from elsewhere", |s| s.tracks),
+    ("antipode_subscriptions", "Subscriptions of sessions of the shard", |s| s.subscriptions),
+];
+
+const COUNTERS: [(&str, &str, Read); 15] = [
+    ("antipode_datagrams_in", "Datagrams received", |stats| stats.datagrams_in),
+    ("antipode_datagrams_out", "Datagrams sent", |stats| stats.datagrams_out),
+    ("antipode_bytes_in", "Bytes of UDP payload received", |stats| stats.bytes_in),
+    ("antipode_bytes_out", "Bytes of UDP payload sent", |stats| stats.bytes_out),
+    ("antipode_packets_in", "RTP packets taken from publishers", |stats| stats.packets_in),
+    ("antipode_packets_out", "RTP packets handed to viewers", |stats| stats.packets_out),
+    ("antipode_parcels_in", "Parcels received from other shards", |stats| stats.parcels_in),
+    ("antipode_parcels_out", "Parcels sent to other shards", |stats| stats.parcels_out),
+    ("antipode_strays_out", "Datagrams that hopped to their owner", |stats| stats.strays_out),
+    ("antipode_keyframe_requests", "Keyframe requests to publishers", |s| s.keyframe_requests),
+    ("antipode_sessions_opened", "Sessions since the start", |stats| stats.sessions_opened),
+    ("antipode_session_faults", "Sessions ended by a defect of ours", |s| s.session_faults),
+    ("antipode_shard_restarts", "Restarts of the shard after a panic", |stats| stats.restarts),
+    ("antipode_turns", "Turns of the shard's loop", |stats| stats.turns),
+    ("antipode_trains_out", "Segmented sends", |stats| stats.trains_out),
+];
+
+/// The text of one scrape.
+pub(crate) fn text(seen: &Inspection, admission: &Admission) -> String {
+    let mut registry = Registry::default();
+    shards(&mut registry, &seen.stats);
+    own(&mut registry, seen, admission);
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => text,
+        Err(error) => {
+            tracing::error!(%error, "metrics could not be written");
+            String::from("# EOF\n")
+        }
+    }
+}
+
+fn labels(node: NodeId, shard: ShardId) -> Labels {
+    vec![("node", node.to_string()), ("shard", shard.0.to_string())]
+}
+
+fn shards(registry: &mut Registry, stats: &[(NodeId, ShardId, ShardStats)]) {
+    for (name, help, read) in GAUGES {
+        let family = Family::<Labels, Gauge>::default();
+        for (node, shard, stats) in stats {
+            set(&family, &labels(*node, *shard), read(stats));
+        }
+        registry.register(name, help, family);
+    }
+    for (name, help, read) in COUNTERS {
+        let family = Family::<Labels, Counter>::default();
+        for (node, shard, stats) in stats {
+            family.get_or_create(&labels(*node, *shard)).inc_by(read(stats));
+        }
+        registry.register(name, help, family);
+    }
+    let drops = Family::<Labels, Counter>::default();
+    let depths = Family::<Labels, Gauge>::default();
+    for (node, shard, stats) in stats {
+        for (reason, count) in stats.drops.iter() {
+            let mut labels = labels(*node, *shard);
+            labels.push(("reason", reason.as_str().to_owned()));
+            drops.get_or_create(&labels).inc_by(count);
+        }
+        for (from, depth) in stats.ring_depths.iter().enumerate() {
+            let mut labels = labels(*node, *shard);
+            labels.push(("from", from.to_string()));
+            set(&depths, &labels, *depth);
+        }
+    }
+    registry.register("antipode_drops", "What went no further, by reason", drops);
+    registry.register("antipode_ring_depth", "Parcels waiting in the ring from a shard", depths);
+}
+
+fn set(family: &Family<Labels, Gauge>, labels: &Labels, value: u64) {
+    family.get_or_create(labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+fn own(registry: &mut Registry, seen: &Inspection, admission: &Admission) {
+    for (name, help, value) in [
+        ("antipode_signal_clients", "WebSockets at the moment", admission.clients()),
+        ("antipode_signal_members", "Members of all rooms", seen.members),
+        ("antipode_signal_rooms", "Rooms", seen.rooms),
+        ("antipode_signal_nodes", "Nodes with a control link", seen.nodes),
+    ] {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    }
+    let counters = seen.counters;
+    for (name, help, value) in [
+        ("antipode_signal_joins", "Members let in", counters.joins),
+        ("antipode_signal_resumes", "WebSockets that took up their member", counters.resumes),
+        ("antipode_signal_resumes_unknown", "Resumes of nobody", counters.resumes_unknown),
+        ("antipode_signal_rebuilt", "Members found in snapshots", counters.rebuilt),
+    ] {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+    let refused = Family::<Labels, Counter>::default();
+    for (reason, count) in admission.refused.iter() {
+        refused.get_or_create(&vec![("reason", reason.as_str().to_owned())]).inc_by(count);
+    }
+    registry.register("antipode_signal_refused", "Turned away or thrown out, by reason", refused);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AdmissionLimits;
+    use crate::model::Counters;
+    use antipode_base::verdict::DropReason;
+
+    #[test]
+    fn every_shard_has_its_line() {
+        let mut stats = ShardStats { packets_in: 7, sessions: 2, ..Default::default() };
+        stats.drops.count(DropReason::Oversized);
+        stats.ring_depths = vec![0, 5];
+        let seen = Inspection {
+            members: 3,
+            rooms: 1,
+            nodes: 1,
+            counters: Counters { joins: 9, ..Default::default() },
+            stats: vec![
+                (NodeId(0xa), ShardId(0), stats),
+                (NodeId(0xa), ShardId(1), ShardStats::default()),
+            ],
+        };
+        let text = text(&seen, &Admission::new(&AdmissionLimits::default()));
+        for line in [
+            "antipode_sessions{node=\"node-a\",shard=\"0\"} 2",
+            "antipode_packets_in_total{node=\"node-a\",shard=\"0\"} 7",
+            "antipode_packets_in_total{node=\"node-a\",shard=\"1\"} 0",
+            "antipode_drops_total{node=\"node-a\",shard=\"0\",reason=\"oversized\"} 1",
+            "antipode_ring_depth{node=\"node-a\",shard=\"0\",from=\"1\"} 5",
+            "antipode_signal_members 3",
+            "antipode_signal_joins_total 9",
+            "antipode_signal_refused_total{reason=\"token\"} 0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! How good a member's network path is, as a score people know.
+//!
+//! The E-model (ITU-T G.107) cut down to what a shard can see: delay and loss lower a rating R
+//! from 100, and R maps to a mean opinion score of 1 to 4.5.
+
+use antipode_base::notice::Quality;
+
+/// A member's path in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Nothing arrives.
+    Lost,
+    /// Many users are dissatisfied.
+    Poor,
+    /// Some users notice.
+    Good,
+    /// Nobody notices.
+    Excellent,
+}
+
+/// A level and its score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Grade {
+    /// In one word.
+    pub level: Level,
+    /// 1 to 4.5.
+    pub score: f32,
+}
+
+impl Grade {
+    /// Without any report.
+    pub(crate) const LOST: Grade = Grade { level: Level::Lost, score: 1.0 };
+
+    /// Of one report.
+    pub(crate) fn of(quality: &Quality) -> Self {
+        let score = score(quality.loss_in.max(quality.loss_out), quality.rtt_ms);
+        // The bounds are those of G.107 Annex B: "satisfied" from R 80 on, "many dissatisfied"
+        // below 60.
+        let level = match score {
+            s if s >= 4.0 => Level::Excellent,
+            s if s >= 3.1 => Level::Good,
+            _ => Level::Poor,
+        };
+        Grade { level, score }
+    }
+
+    /// The worse of two sessions of one member.
+    pub(crate) fn worse(self, other: Grade) -> Grade {
+        if other.score < self.score { other } else { self }
+    }
+}
+
+/// Opus with its in-band redundancy stands about this much loss (in percent) at half the harm;
+/// G.113 Appendix I calls it Bpl.
+const LOSS_ROBUSTNESS_PERCENT: f32 = 20.0;
+
+fn score(loss: f32, rtt_ms: f32) -> f32 {
+    // A shard's arithmetic on an odd report may give a NaN; that is no reason to show one.
+    let loss_percent = if loss.is_finite() { loss.clamp(0.0, 1.0) * 100.0 } else { 100.0 };
+    let delay_ms = if rtt_ms.is_finite() { rtt_ms.max(0.0) / 2.0 } else { 0.0 };
+    let delay_harm = 0.024 * delay_ms + 0.11 * (delay_ms - 177.3).max(0.0);
+    let loss_harm = 95.0 * loss_percent / (loss_percent + LOSS_ROBUSTNESS_PERCENT);
+    let r = (100.0 - delay_harm - loss_harm).clamp(0.0, 100.0);
+    // G.107 (B-4); the cubic dips below 1 for a small R.
+    (1.0 + 0.035 * r + r * (r - 60.0) * (100.0 - r) * 7e-6).max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use antipode_base::ids::SessionId;
+
+    #[test]
+    fn grades() {
+        for (loss_in, loss_out, rtt_ms, want) in [
+            (0.0, 0.0, 0.0, Level::Excellent),
+            (0.0, 0.0, 100.0, Level::Excellent),
+            (0.01, 0.0, 40.0, Level::Excellent),
+            (0.05, 0.0, 40.0, Level::Excellent),
+            (0.1, 0.0, 40.0, Level::Good),
+            (0.0, 0.1, 40.0, Level::Good),
+            (0.0, 0.0, 600.0, Level::Good),
+            (0.3, 0.0, 40.0, Level::Poor),
+            (0.0, 1.0, 40.0, Level::Poor),
+            (f32::NAN, 0.0, f32::NAN, Level::Poor),
+        ] {
+            let quality = Quality { session: SessionId(1), loss_in, loss_out, rtt_ms };
+            let grade = Grade::of(&quality);
+            assert_eq!(grade.level, want, "{quality:?} scored {}", grade.score);
+            assert!((1.0..=4.5).contains(&grade.score), "{quality:?} scored {}", grade.score);
+        }
+    }
+
+    #[test]
+    fn a_perfect_path_scores_as_on_the_wire() {
+        let perfect = Quality { session: SessionId(1), loss_in: 0.0, loss_out: 0.0, rtt_ms: 0.0 };
+        assert_eq!(Grade::of(&perfect).score, 4.5);
+    }
+}

@@ -1,0 +1,237 @@
+//! Who receives what.
+
+use antipode_base::command::{Command, Subscribe, Tune};
+use antipode_base::ids::{MemberId, RoomId, TrackId};
+use antipode_base::limits::SUBSCRIPTIONS_PER_SESSION_MAX;
+use antipode_base::media::Layer;
+
+use super::Model;
+use super::member::Subscription;
+use super::message::ToClient;
+use super::track::Wish;
+
+impl Model {
+    /// A newcomer gets every track that it may have.
+    pub(super) fn subscribe_to_room(&mut self, viewer: MemberId) {
+        for (publisher, track) in self.live_tracks_for(viewer) {
+            if self.refresh_subscription(viewer, publisher, track) {
+                self.tell_permission(viewer, publisher, track, true);
+            }
+        }
+    }
+
+    /// All live tracks of the others in a member's room.
+    pub(super) fn live_tracks_for(&self, viewer: MemberId) -> Vec<(MemberId, TrackId)> {
+        let room = self.members.get(&viewer).and_then(|viewer| self.rooms.get(&viewer.room));
+        room.into_iter()
+            .flat_map(|room| &room.members)
+            .filter(|id| **id != viewer)
+            .filter_map(|id| self.members.get(id))
+            .flat_map(|publisher| {
+                let live = publisher.tracks.iter().filter(|track| track.live.is_some());
+                live.map(|track| (publisher.id, track.id))
+            })
+            .collect()
+    }
+
+    /// A new or changed track of `publisher`: everybody's subscription to it is looked at anew.
+    pub(super) fn refresh_viewers(&mut self, publisher: MemberId, track: TrackId) {
+        let Some(member) = self.members.get(&publisher) else { return };
+        let Some(room) = self.rooms.get(&member.room) else { return };
+        for viewer in room.members.clone() {
+            self.refresh_subscription(viewer, publisher, track);
+        }
+    }
+
+    /// Whether the rules let `viewer` have the track at all.
+    pub(super) fn may_receive(
+        &self,
+        viewer: MemberId,
+        publisher: MemberId,
+        track: TrackId,
+    ) -> bool {
+        let (Some(viewer), Some(publisher)) =
+            (self.members.get(&viewer), self.members.get(&publisher))
+        else {
+            return false;
+        };
+        let Some(track) = publisher.track(track) else { return false };
+        viewer.id != publisher.id
+            && viewer.permissions.subscribe
+            && !publisher.permissions.hidden
+            && publisher.lets(viewer, &track.sid)
+    }
+
+    /// Brings one subscription to where rules and wishes want it. Says whether it is active now.
+    pub(super) fn refresh_subscription(
+        &mut self,
+        viewer: MemberId,
+        publisher: MemberId,
+        track: TrackId,
+    ) -> bool {
+        let allowed = self.may_receive(viewer, publisher, track);
+        let live =
+            |member: &super::Member| member.track(track).is_some_and(|track| track.live.is_some());
+        let live = self.members.get(&publisher).is_some_and(live);
+        let Some(member) = self.members.get(&viewer) else { return false };
+        let current = member.subscriptions.get(&track).copied().unwrap_or_default();
+        let wanted = current.wanted.unwrap_or(member.auto_subscribe);
+        let active = member.subscriptions.values().filter(|s| s.active).count();
+        let room = current.active || active < SUBSCRIPTIONS_PER_SESSION_MAX;
+        let want = allowed && live && wanted && room;
+        if want != current.active {
+            self.switch_subscription(viewer, publisher, track, current, want);
+        }
+        want
+    }
+
+    fn switch_subscription(
+        &mut self,
+        viewer: MemberId,
+        publisher: MemberId,
+        track: TrackId,
+        current: Subscription,
+        on: bool,
+    ) {
+        let Some(member) = self.members.get_mut(&viewer) else { return };
+        member.subscriptions.insert(track, Subscription { active: on, ..current });
+        self.touch(viewer);
+        if on {
+            self.send_subscription(viewer, publisher, track);
+        } else {
+            self.send_unsubscribe(viewer, track);
+        }
+    }
+
+    /// Tells the viewer's shard of an active subscription. Idempotent there.
+    pub(super) fn send_subscription(
+        &mut self,
+        viewer: MemberId,
+        publisher: MemberId,
+        track: TrackId,
+    ) {
+        let (Some(to), Some(from)) = (self.members.get(&viewer), self.members.get(&publisher))
+        else {
+            return;
+        };
+        let Some(source) = from.track(track) else { return };
+        let session = to.sessions.subscribe();
+        let subscribe = Subscribe {
+            session,
+            track,
+            home: from.seat.shard,
+            kind: source.spec.kind,
+            stream_label: format!("{}|{}", from.sid, source.sid),
+            track_label: source.sid.clone(),
+        };
+        let seat = to.seat;
+        let tune = to.subscriptions.get(&track).and_then(|subscription| subscription.tune);
+        self.command(seat, Command::Subscribe(subscribe));
+        if let Some(tune) = tune {
+            self.command(seat, Command::Tune { session, track, tune });
+        }
+    }
+
+    fn send_unsubscribe(&mut self, viewer: MemberId, track: TrackId) {
+        let Some(member) = self.members.get(&viewer) else { return };
+        let session = member.sessions.subscribe();
+        self.command(member.seat, Command::Unsubscribe { session, track });
+    }
+
+    /// Tracks are gone: nobody in the room receives them or has an opinion on them any more.
+    pub(super) fn unsubscribe_all(&mut self, room: RoomId, but: MemberId, tracks: &[TrackId]) {
+        let Some(room) = self.rooms.get(&room) else { return };
+        for viewer in room.members.clone() {
+            for track in tracks {
+                let Some(member) = self.members.get_mut(&viewer) else { continue };
+                let Some(subscription) = member.subscriptions.remove(track) else { continue };
+                self.touch(viewer);
+                if subscription.active && viewer != but {
+                    self.send_unsubscribe(viewer, *track);
+                }
+            }
+        }
+    }
+
+    /// A viewer's word on some tracks.
+    pub(super) fn want(&mut self, viewer: MemberId, sids: &[String], wanted: bool) {
+        for sid in sids.iter().take(SUBSCRIPTIONS_PER_SESSION_MAX) {
+            let Some((publisher, track)) = self.find_track(viewer, sid) else {
+                if wanted {
+                    let failed =
+                        ToClient::SubscriptionFailed { track: sid.clone(), unsupported: false };
+                    self.tell_member(viewer, failed);
+                }
+                continue;
+            };
+            let Some(member) = self.members.get_mut(&viewer) else { return };
+            member.subscriptions.entry(track).or_default().wanted = Some(wanted);
+            self.touch(viewer);
+            self.refresh_subscription(viewer, publisher, track);
+            if wanted && !self.may_receive(viewer, publisher, track) {
+                self.tell_permission(viewer, publisher, track, false);
+            }
+        }
+    }
+
+    /// A viewer's wish for some tracks.
+    pub(super) fn tune(&mut self, viewer: MemberId, sids: &[String], paused: bool, wish: Wish) {
+        for sid in sids.iter().take(SUBSCRIPTIONS_PER_SESSION_MAX) {
+            let Some((publisher, track)) = self.find_track(viewer, sid) else { continue };
+            let layer_max = self
+                .members
+                .get(&publisher)
+                .and_then(|publisher| publisher.track(track))
+                .map_or(Layer::TOP, |track| track.layer_for(wish));
+            self.set_tune(viewer, track, Tune { paused, layer_max });
+        }
+    }
+
+    /// Pauses or resumes without a word on layers.
+    pub(super) fn pause(&mut self, viewer: MemberId, sids: &[String]) {
+        for sid in sids.iter().take(SUBSCRIPTIONS_PER_SESSION_MAX) {
+            let Some((_, track)) = self.find_track(viewer, sid) else { continue };
+            let tune = self.members.get(&viewer).and_then(|m| m.subscriptions.get(&track)?.tune);
+            let layer_max = tune.map_or(Layer::TOP, |tune| tune.layer_max);
+            self.set_tune(viewer, track, Tune { paused: true, layer_max });
+        }
+    }
+
+    fn set_tune(&mut self, viewer: MemberId, track: TrackId, tune: Tune) {
+        let Some(member) = self.members.get_mut(&viewer) else { return };
+        let subscription = member.subscriptions.entry(track).or_default();
+        if subscription.tune == Some(tune) {
+            return;
+        }
+        subscription.tune = Some(tune);
+        let active = subscription.active;
+        let (seat, session) = (member.seat, member.sessions.subscribe());
+        self.touch(viewer);
+        if active {
+            self.command(seat, Command::Tune { session, track, tune });
+        }
+    }
+
+    /// The live track with that public id in a viewer's room.
+    fn find_track(&self, viewer: MemberId, sid: &str) -> Option<(MemberId, TrackId)> {
+        let track = *self.tracks_by_sid.get(sid)?;
+        let publisher = self.members.get(self.tracks.get(&track)?)?;
+        let same_room = publisher.room == self.members.get(&viewer)?.room;
+        let live = publisher.track(track)?.live.is_some();
+        (same_room && live).then_some((publisher.id, track))
+    }
+
+    pub(super) fn tell_permission(
+        &mut self,
+        viewer: MemberId,
+        publisher: MemberId,
+        track: TrackId,
+        allowed: bool,
+    ) {
+        let Some(from) = self.members.get(&publisher) else { return };
+        let Some(track) = from.track(track) else { return };
+        let message =
+            ToClient::Permission { publisher: from.sid.clone(), track: track.sid.clone(), allowed };
+        self.tell_member(viewer, message);
+    }
+}
