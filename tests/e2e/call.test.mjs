@@ -60,7 +60,7 @@ for (const [path, params] of [['/rtc/v1', {}], ['/rtc', { v0: '1' }]]) {
     });
     assert.equal(isSingle, path === '/rtc/v1', 'the page is on the wrong endpoint');
     await watchAll([alice, bob], note);
-    assert.ok(await server.metric('antipode_shard_parcels_out_total') > 0, 'nothing crossed a core');
+    assert.ok(await server.metric('antipode_parcels_out_total') > 0, 'nothing crossed a core');
   });
 }
 

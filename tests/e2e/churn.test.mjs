@@ -25,7 +25,7 @@ async function visit(server, count) {
 }
 
 async function footprints(server) {
-  const sessions = () => server.metric('antipode_shard_sessions');
+  const sessions = () => server.metric('antipode_sessions');
   await until('no session is left', async () => (await sessions()) === 0, 60_000);
   return { node: footprint(server.pidOf('node')), signal: footprint(server.pidOf('signal')) };
 }
@@ -35,10 +35,10 @@ test('500 visits leave sessions, descriptors and memory where they were', async 
   try {
     await visit(server, WARM_UP);
     const before = await footprints(server);
-    const opened = await server.metric('antipode_shard_sessions_opened_total');
+    const opened = await server.metric('antipode_sessions_opened_total');
     await visit(server, VISITS);
     const after = await footprints(server);
-    assert.ok(await server.metric('antipode_shard_sessions_opened_total') >= opened + VISITS);
+    assert.ok(await server.metric('antipode_sessions_opened_total') >= opened + VISITS);
     for (const name of ['node', 'signal']) {
       const [then, now] = [before[name], after[name]];
       context.diagnostic(`${name}: ${then.rssMib.toFixed(1)} → ${now.rssMib.toFixed(1)} MiB, ` +

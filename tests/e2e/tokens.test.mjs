@@ -1,26 +1,11 @@
 // Bad tokens: refused with the reason, by plain HTTP and at the door of the WebSocket.
 
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { request } from 'node:http';
 import { after, before, test } from 'node:test';
 
 import { startServer } from './lib/server.mjs';
-
-const [KEY, SECRET] = ['devkey', 'secret'];
-const now = Math.floor(Date.now() / 1000);
-
-const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-
-function mint(claims, { secret = SECRET, alg = 'HS256' } = {}) {
-  const whole = {
-    iss: KEY, sub: 'mallory', nbf: now - 5, exp: now + 600, video: { room: 'r', roomJoin: true },
-    ...claims,
-  };
-  const body = `${part({ alg, typ: 'JWT' })}.${part(whole)}`;
-  if (alg === 'none') return `${body}.`;
-  return `${body}.${createHmac('sha256', secret).update(body).digest('base64url')}`;
-}
+import { mint, now, part } from './lib/token.mjs';
 
 const good = mint({});
 const [head, claims, seal] = good.split('.');
@@ -83,7 +68,7 @@ for (const path of ['/rtc/validate', '/rtc/v1/validate']) {
 
 for (const [what, [token, reason]] of Object.entries(BAD)) {
   test(`401 and no state for ${what}`, async () => {
-    const clients = await server.metric('antipode_shard_sessions');
+    const clients = await server.metric('antipode_sessions');
     for (const [path, how] of [
       ['/rtc/validate', {}], ['/rtc/v1/validate', {}],
       ['/rtc', { upgrade: true }], ['/rtc/v1', { upgrade: true }],
@@ -98,7 +83,7 @@ for (const [what, [token, reason]] of Object.entries(BAD)) {
         assert.ok(!server.log.join('\n').includes(piece), 'the log holds the token');
       }
     }
-    assert.equal(await server.metric('antipode_shard_sessions'), clients);
+    assert.equal(await server.metric('antipode_sessions'), clients);
   });
 }
 

@@ -26,7 +26,7 @@ export function launch(...more) {
  * Opens the page so that it joins by itself, and waits until it is in the room with its tracks out.
  * `params` go into the link: see app.js for what it takes. `prepare` gets the page before it loads.
  */
-export async function joinPage(browser, server, { room, name, prepare, ...params }) {
+export async function joinPage(browser, server, { room, name, token, prepare, ...params }) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
   const guest = new Guest(page, name);
@@ -34,7 +34,7 @@ export async function joinPage(browser, server, { room, name, prepare, ...params
   const query = new URLSearchParams({
     room, name, auto: '1', video: 'vga', adaptive: '0', ...params,
   });
-  await page.goto(`${server.url}/?${query}`);
+  await page.goto(`${server.url}/?${query}${token ? `#token=${token}` : ''}`);
   await guest.until('is in the room', () => window.antipode?.room.state === 'connected');
   const wanted = [params.camera, params.microphone].filter((on) => on !== '0').length;
   await guest.until(`has ${wanted} tracks out`, (count) => {

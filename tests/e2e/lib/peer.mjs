@@ -1,6 +1,7 @@
 // The Python SDK as a child process; see peer.py for its jobs.
 
 import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 import { until } from './wait.mjs';
@@ -15,12 +16,8 @@ export class Peer {
     this.child = spawn(PYTHON, [SCRIPT, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.isOver = false;
     this.child.once('close', () => { this.isOver = true; });
-    let rest = '';
-    this.child.stdout.setEncoding('utf8').on('data', (text) => {
-      const lines = (rest + text).split('\n');
-      rest = lines.pop();
-      for (const line of lines) this.rows.push(JSON.parse(line));
-    });
+    const lines = createInterface({ input: this.child.stdout });
+    lines.on('line', (line) => this.rows.push(JSON.parse(line)));
     this.child.stderr.setEncoding('utf8').on('data', (text) => this.errors.push(text));
   }
 

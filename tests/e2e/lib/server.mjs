@@ -7,6 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 
 import { until } from './wait.mjs';
 
@@ -58,7 +59,7 @@ class Server {
     this.isOver = false;
     process_.once('close', () => { this.isOver = true; });
     for (const stream of [process_.stdout, process_.stderr]) {
-      stream.setEncoding('utf8').on('data', (text) => this.log.push(...text.split('\n')));
+      createInterface({ input: stream }).on('line', (line) => this.log.push(line));
     }
   }
 
