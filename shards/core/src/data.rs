@@ -1,17 +1,21 @@
 //! The envelope of a data packet, as far as it concerns who it is from and who it is for.
 //!
 //! Data packets are the protobuf message `DataPacket` of the client protocol. A forwarder needs three
-//! of its fields and leaves the rest alone: it reads `destination_identities` (5), and it appends
+//! of its fields and leaves the rest alone: it reads `destination_identities` (5, and 6 of the user
+//! packet inside, where the JavaScript SDK puts them to this day), and it appends
 //! `participant_identity` (4) and `participant_sid` (17), because of a singular field that stands
 //! twice the last one counts (protobuf encoding, "Last One Wins"). So a sender cannot pass for
 //! another, and nothing is decoded and encoded again.
 
 use antipode_base::limits::{DATA_DESTINATIONS_MAX, DATA_PACKET_MAX, NAME_MAX};
 
+const FIELD_USER: u64 = 2;
 const FIELD_SPEAKERS: u64 = 3;
 const FIELD_SENDER_IDENTITY: u64 = 4;
 const FIELD_DESTINATIONS: u64 = 5;
 const FIELD_SENDER_SID: u64 = 17;
+/// Of the message in `FIELD_USER`.
+const FIELD_USER_DESTINATIONS: u64 = 6;
 
 const WIRE_VARINT: u64 = 0;
 const WIRE_64: u64 = 1;
@@ -39,13 +43,8 @@ pub(crate) fn stamp(packet: &[u8], identity: &str, sid: &str) -> Option<Stamped>
         let (field, body, after) = field(rest)?;
         match field {
             FIELD_SPEAKERS => return None,
-            FIELD_DESTINATIONS => {
-                let name = std::str::from_utf8(body?).ok()?;
-                if name.len() > NAME_MAX || destinations.len() == DATA_DESTINATIONS_MAX {
-                    return None;
-                }
-                destinations.push(name.to_owned());
-            }
+            FIELD_DESTINATIONS => push_destination(&mut destinations, body?)?,
+            FIELD_USER => read_user(&mut destinations, body?)?,
             _ => {}
         }
         rest = after;
@@ -55,6 +54,28 @@ pub(crate) fn stamp(packet: &[u8], identity: &str, sid: &str) -> Option<Stamped>
     put_string(&mut bytes, FIELD_SENDER_IDENTITY, identity);
     put_string(&mut bytes, FIELD_SENDER_SID, sid);
     Some(Stamped { bytes, destinations })
+}
+
+/// The destinations that stand in the user packet; nothing else of it concerns a forwarder.
+fn read_user(destinations: &mut Vec<String>, user: &[u8]) -> Option<()> {
+    let mut rest = user;
+    while !rest.is_empty() {
+        let (field, body, after) = field(rest)?;
+        if field == FIELD_USER_DESTINATIONS {
+            push_destination(destinations, body?)?;
+        }
+        rest = after;
+    }
+    Some(())
+}
+
+fn push_destination(destinations: &mut Vec<String>, name: &[u8]) -> Option<()> {
+    let name = std::str::from_utf8(name).ok()?;
+    if name.len() > NAME_MAX || destinations.len() == DATA_DESTINATIONS_MAX {
+        return None;
+    }
+    destinations.push(name.to_owned());
+    Some(())
 }
 
 /// One field: its number, its body if it is length-delimited, and what follows.
@@ -120,6 +141,14 @@ mod tests {
     }
 
     #[test]
+    fn destinations_stand_in_either_place() {
+        let inside = [0x12, 9, 0x12, 2, b'h', b'i', 0x32, 3, b'b', b'o', b'b'];
+        assert_eq!(stamp(&inside, "a", "b").unwrap().destinations, ["bob"]);
+        let both = [&inside[..], &[0x2a, 3, b'e', b'v', b'e']].concat();
+        assert_eq!(stamp(&both, "a", "b").unwrap().destinations, ["bob", "eve"]);
+    }
+
+    #[test]
     fn refuses_what_is_broken_or_forged() {
         for (name, packet) in [
             ("cut", &PACKET[..PACKET.len() - 1]),
@@ -130,6 +159,7 @@ mod tests {
             ("speakers", &[0x1a, 0x00]),
             ("destination as a number", &[0x28, 0x01]),
             ("destination that is no text", &[0x2a, 0x01, 0xff]),
+            ("destination of a user packet that is cut", &[0x12, 0x03, 0x32, 0x09, b'x']),
         ] {
             assert_eq!(stamp(packet, "a", "b"), None, "{name}");
         }
