@@ -20,13 +20,12 @@ const BAD = {
   'a broken seal': [`${head}.${claims}.${flipped}`, /signature/i],
   'claims of another token': [`${head}.${part({ sub: 'root' })}.${seal}`, /signature|claim|token/i],
   'alg none': [mint({}, { alg: 'none' }), /alg|signature|token/i],
-  'alg HS384': [mint({}, { alg: 'HS384' }), /alg/i],
+  'alg HS384': [mint({}, { alg: 'HS384' }), /HS256/],
   'an unknown key': [mint({ iss: 'nobody' }), /key|issuer/i],
   'an expired token': [mint({ exp: now - 600 }), /expired/i],
   'a token of tomorrow': [mint({ nbf: now + 86_400, exp: now + 90_000 }), /not.*(yet|before)|nbf/i],
   'no expiry': [mint({ exp: undefined }), /exp/i],
   'no identity': [mint({ sub: undefined }), /identity|sub/i],
-  'a token for no room': [mint({ video: { roomJoin: true } }), /room/i],
   'a megabyte': [`${head}.${'A'.repeat(1 << 16)}.${seal}`, /./],
 };
 
@@ -34,9 +33,13 @@ let server;
 before(async () => { server = await startServer(); });
 after(() => server?.stop());
 
+/** A WrappedJoinRequest around an empty JoinRequest, which `/rtc/v1` wants before all else. */
+const EMPTY_JOIN = Buffer.from([0x12, 0x00]).toString('base64url');
+
 /** A GET, as a WebSocket's upgrade when told so. Gives the status and the text of the answer. */
-function ask(path, token, { upgrade = false, header = false } = {}) {
-  const query = token === undefined || header ? '' : `?access_token=${encodeURIComponent(token)}`;
+function ask(path, token, { upgrade = false, header = false, more = {} } = {}) {
+  const query = new URLSearchParams({ join_request: EMPTY_JOIN, ...more });
+  if (token !== undefined && !header) query.set('access_token', token);
   const headers = header ? { authorization: `Bearer ${token}` } : {};
   if (upgrade) {
     Object.assign(headers, {
@@ -45,7 +48,7 @@ function ask(path, token, { upgrade = false, header = false } = {}) {
     });
   }
   return new Promise((resolve, reject) => {
-    const sent = request(`${server.url}${path}${query}`, { headers, agent: false }, (answer) => {
+    const sent = request(`${server.url}${path}?${query}`, { headers, agent: false }, (answer) => {
       let text = '';
       answer.setEncoding('utf8').on('data', (piece) => { text += piece; });
       answer.on('end', () => resolve({ status: answer.statusCode, text }));
@@ -87,8 +90,21 @@ for (const [what, [token, reason]] of Object.entries(BAD)) {
   });
 }
 
-test('a token that may not join is refused', async () => {
-  const { status, text } = await ask('/rtc/v1/validate', mint({ video: { room: 'r', roomJoin: false } }));
-  assert.ok([401, 403].includes(status), `${status}`);
-  assert.match(text, /join/i);
+test('a token is good for its own room alone', async () => {
+  for (const path of ['/rtc/validate', '/rtc/v1/validate']) {
+    assert.equal((await ask(path, good, { more: { room: 'r' } })).status, 200);
+    const { status, text } = await ask(path, good, { more: { room: 'other' } });
+    assert.equal(status, 401);
+    assert.match(text, /another room/);
+  }
 });
+
+for (const video of [{ room: 'r', roomJoin: false }, { roomJoin: true }, undefined]) {
+  test(`403 for a token that is true and grants too little: ${JSON.stringify(video)}`, async () => {
+    for (const path of ['/rtc/validate', '/rtc/v1/validate']) {
+      const { status, text } = await ask(path, mint({ video }));
+      assert.equal(status, 403, text);
+      assert.match(text, /roomJoin/);
+    }
+  });
+}
