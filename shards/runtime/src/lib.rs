@@ -23,6 +23,8 @@ mod net;
 mod node;
 mod report;
 mod shard_thread;
+#[cfg(test)]
+mod testing;
 mod wake;
 
 pub use config::{ControlAddress, DriverChoice, MEDIA_PORT, NodeConfig};

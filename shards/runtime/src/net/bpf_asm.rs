@@ -247,7 +247,7 @@ impl Extended {
     }
 
     /// `to` = its low 16 bits, turned from network order to that of the machine.
-    pub(crate) fn from_network_half(&mut self, to: Reg) {
+    pub(crate) fn network_half_to_host(&mut self, to: Reg) {
         self.push(libc::BPF_ALU | END | TO_BIG_ENDIAN, to, 0, 0, 16);
     }
 

@@ -275,7 +275,7 @@ fn ebpf_program(addresses: &Map, sockets: &Map) -> Vec<Insn> {
         p.jump_if(libc::BPF_JEQ, Reg::R1, i32::from(STUN_USERNAME.to_be()), found);
         // Values are padded to four bytes (RFC 8489 §14).
         p.load(Size::Half, Reg::R1, Reg::Stack, READ + 2);
-        p.from_network_half(Reg::R1);
+        p.network_half_to_host(Reg::R1);
         p.compute(libc::BPF_ADD, Reg::R1, 3);
         p.compute(libc::BPF_AND, Reg::R1, 0xf_fffc);
         p.compute(libc::BPF_ADD, Reg::R1, ATTRIBUTE_HEADER as i32);

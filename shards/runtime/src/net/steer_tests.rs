@@ -37,7 +37,8 @@ fn receiver(group: &Group) -> usize {
         .map(|socket| rustix::event::PollFd::new(socket, rustix::event::PollFlags::IN))
         .collect();
     let patience = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
-    let ready = rustix::event::poll(&mut polled, Some(&patience)).expect("poll");
+    let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, Some(&patience)))
+        .expect("poll");
     assert_eq!(ready, 1, "exactly one socket of the group gets a datagram");
     let place = polled.iter().position(|fd| !fd.revents().is_empty()).expect("one is ready");
     let mut buffer = [std::mem::MaybeUninit::uninit(); 256];

@@ -268,7 +268,7 @@ impl SendBatch {
             header.msg_namelen = name.len();
             header.msg_iov = iovecs;
             // The lengths of all headers add up to that of `iovecs`.
-            iovecs = iovecs.wrapping_add(header.msg_iovlen as usize);
+            iovecs = iovecs.wrapping_add(header.msg_iovlen);
             if header.msg_controllen > 0 {
                 header.msg_control = (&raw mut self.controls[index]).cast::<c_void>();
             }
