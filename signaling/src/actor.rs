@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::edge::encode::Encoder;
 use crate::model::message::{Join, Request, Resume};
 use crate::model::{ClientId, Counters, Effect, Model, Now, Options, Refusal};
+use crate::variant::Variant;
 
 /// Events that may wait for the actor.
 const EVENTS_MAX: usize = 4_096;
@@ -258,7 +259,10 @@ impl Actor {
                     Arrival::Resume(resume) => self.model.resume(client, resume, now),
                 }
             }
-            Event::Request { client, request } => self.model.request(client, request, now),
+            Event::Request { client, request } => {
+                tracing::trace!(client = client.0, request = %Variant(&request));
+                self.model.request(client, request, now);
+            }
             Event::Gone(client) => {
                 self.clients.remove(&client);
                 self.model.client_gone(client, now);
@@ -272,7 +276,11 @@ impl Actor {
                 self.model.node_up(node, shards, members, now);
             }
             Event::NodeLost { node, link } => self.lose_node(node, link, now),
-            Event::Notice { node, shard, notice } => self.model.notice(node, shard, notice, now),
+            Event::Notice { node, shard, notice } => {
+                let session = notice.session();
+                tracing::trace!(%shard, ?session, notice = %Variant(&notice));
+                self.model.notice(node, shard, notice, now);
+            }
             Event::Stats { node, shard, stats } => {
                 self.stats.insert((node, shard), *stats);
             }
@@ -307,6 +315,8 @@ impl Actor {
         while let Some(effect) = self.model.poll() {
             match effect {
                 Effect::Command { seat, command } => {
+                    let session = command.session();
+                    tracing::trace!(shard = %seat.shard, ?session, command = %Variant(&command));
                     let message = ToNode::Command { shard: seat.shard, command };
                     self.send_node(seat.node, message).await;
                 }
@@ -317,6 +327,7 @@ impl Actor {
                     self.clients.remove(&client);
                 }
                 Effect::Tell { clients, message } => {
+                    tracing::trace!(?clients, message = %Variant(&message));
                     if let Some(frame) = self.encoder.encode(message) {
                         for client in clients {
                             self.send_client(client, ToSocket::Frame(frame.clone()));

@@ -31,7 +31,7 @@ use crate::admission::{Admission, Refused};
 use crate::assets;
 use crate::config::ApiKey;
 use crate::edge::socket;
-use crate::entry::{self, Entry, Params};
+use crate::entry::{self, Entry, EntryError, Params};
 use crate::metrics;
 use crate::model::Refusal;
 use crate::model::member::Wire;
@@ -127,8 +127,10 @@ impl Shared {
             .map_err(|error| self.refuse(Refused::Token, StatusCode::UNAUTHORIZED, error))?;
         entry::read(wire, params, verified).map_err(|error| {
             let (reason, status) = match error {
-                entry::EntryError::ForeignRoom => (Refused::Token, StatusCode::UNAUTHORIZED),
-                entry::EntryError::NoGrant => (Refused::Permission, StatusCode::FORBIDDEN),
+                EntryError::ForeignRoom | EntryError::NoRoom => {
+                    (Refused::Token, StatusCode::UNAUTHORIZED)
+                }
+                EntryError::NoGrant => (Refused::Permission, StatusCode::FORBIDDEN),
                 _ => (Refused::Request, StatusCode::BAD_REQUEST),
             };
             self.refuse(reason, status, error)
@@ -161,7 +163,10 @@ async fn validate_v1(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Refuse> {
-    shared.check(Wire::One, peer, &headers, params(&shared, parameters)?)?;
+    let params = params(&shared, parameters)?;
+    // Whoever only asks about a token need not bring a join request; one that is there is checked.
+    let wire = if params.join_request.is_some() { Wire::One } else { Wire::Two };
+    shared.check(wire, peer, &headers, params)?;
     Ok(plain(StatusCode::OK, "success".to_owned()))
 }
 

@@ -20,6 +20,7 @@
 //! | `http` | the routes |
 //! | `metrics` | the text of `/metrics` |
 //! | `memo` | what is left with the nodes, so that a successor finds every member |
+//! | `variant` | names for the log |
 //! | `assets` | the page |
 //!
 //! It may die at any time: media flows on, the node keeps the memos, and the next process takes
@@ -41,6 +42,7 @@ mod placement;
 mod server;
 mod sid;
 pub mod token;
+mod variant;
 
 pub use config::{AdmissionLimits, ApiKey, ControlListen, IceServer, SignalConfig, SignalError};
 pub use model::member::Permissions;

@@ -85,7 +85,7 @@ pub enum TokenError {
     #[error("the access token does not parse")]
     Malformed,
     /// Its header names another algorithm.
-    #[error("the access token is not signed with HS256")]
+    #[error("the access token must have alg HS256")]
     Algorithm,
     /// Its `iss` is no key of ours.
     #[error("the access token was issued by an unknown key")]

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use antipode_base::command::Command;
 use antipode_base::ids::MemberId;
 use antipode_base::limits::{NODE_WAIT, RESUME_WINDOW};
 
+use super::member::Sessions;
 use super::message::{Gone, Join, MemberView, Resume, Then, ToClient};
 use super::{ClientId, Effect, Model, Now, Refusal, Timer, view};
 
@@ -125,6 +127,16 @@ impl Model {
             self.tell(client, ToClient::Room(view));
         }
         self.give_token(id, now);
+        self.restart_ice(id);
+    }
+
+    /// Where we offer, we restart ICE too (RFC 8839 §4.4.1.1.1); an offer that was lost with the
+    /// old WebSocket is replaced by it. Clients that offer do it by their own offer.
+    fn restart_ice(&mut self, id: MemberId) {
+        let Some(member) = self.members.get(&id) else { return };
+        if let Sessions::Pair { subscribe, .. } = member.sessions {
+            self.command(member.seat, Command::RestartIce { session: subscribe });
+        }
     }
 
     /// A WebSocket is gone. Its member stays for [`RESUME_WINDOW`].
