@@ -1,6 +1,7 @@
 //! How a process ends, as its exit code says it.
 
 use std::fmt;
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use crate::config::Refusal;
@@ -32,7 +33,8 @@ impl Ending {
             Ending::Failed(text) => (FAILED, text.clone()),
             Ending::Silent(code) => return ExitCode::from(*code),
         };
-        eprintln!("antipode: {text}");
+        // Nobody may be reading; the exit code says it too.
+        let _ = writeln!(stderr(), "antipode: {text}");
         ExitCode::from(code)
     }
 }

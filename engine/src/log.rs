@@ -11,7 +11,12 @@ use crate::config::{Config, LogFormat};
 /// `env` is the process's environment.
 pub(crate) fn start(config: &Config, env: &[(String, String)]) {
     let filter = EnvFilter::new(&config.log.filter);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // A line that cannot be written is lost. The default complains with `eprintln!`, which panics when
+    // standard error is a pipe that nobody reads any more, and takes the logging thread with it.
+    let builder = tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_env_filter(filter)
+        .with_writer(stderr);
     match config.log.format {
         LogFormat::Text => builder.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),

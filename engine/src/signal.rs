@@ -47,10 +47,9 @@ fn refused(error: SignalError) -> Ending {
     Ending::Refused(format!("{field}: cannot listen on {address}: {error}; {mend}"))
 }
 
-/// Says that HTTP is served, once it is.
+/// Tells whoever started us that HTTP is served, once it is.
 async fn tell(ready_rx: oneshot::Receiver<SocketAddr>) {
     if let Ok(http) = ready_rx.await {
-        tracing::info!(%http, "signaling is served");
         notify::ready("signaling is served", Some(http));
     }
 }

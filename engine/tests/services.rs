@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::net::UdpSocket;
 
 use common::{Running, antipode, get, limited, refused, run, upgrade};
@@ -96,8 +96,22 @@ fn each_ends_cleanly_while_the_other_is_away() {
     assert_eq!(node.ended().code(), Some(0));
 }
 
+#[test]
+fn a_reader_of_the_log_that_goes_away_takes_nobody_with_it() {
+    let (_folder, control) = control();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let args = ["node", &control, "--media-port=0", "--shards=1", "--log=trace"];
+    let mut node = Running::start(antipode(&args).stderr(writer));
+    let mut lines = std::io::BufReader::new(reader).lines();
+    assert!(lines.any(|line| line.unwrap().contains("media sockets are open")));
+    drop(lines);
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(0));
+}
+
 fn http_of(line: &str) -> Option<std::net::SocketAddr> {
-    line.split_once("http=").and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
+    line.split_once("listens address=")
+        .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
 }
 
 #[test]

@@ -60,8 +60,12 @@ impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let (lines_tx, lines_rx) = channel();
-        pump(child.stdout.take().unwrap(), lines_tx.clone());
-        pump(child.stderr.take().unwrap(), lines_tx);
+        if let Some(stdout) = child.stdout.take() {
+            pump(stdout, lines_tx.clone());
+        }
+        if let Some(stderr) = child.stderr.take() {
+            pump(stderr, lines_tx);
+        }
         Running { child, lines_rx, seen: vec![] }
     }
 
