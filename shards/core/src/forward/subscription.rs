@@ -129,7 +129,7 @@ impl LayerSet {
 
     /// The highest layer up to `max`, or else the lowest above it; `None` when there is none.
     pub(crate) fn best_below(self, max: Layer) -> Option<Layer> {
-        let below = self.0 & ((1u16 << (max.0 + 1)) - 1) as u8;
+        let below = self.0 & ((1u16 << (max.0.min(7) + 1)) - 1) as u8;
         if below != 0 {
             Some(Layer(7 - below.leading_zeros() as u8))
         } else if self.0 != 0 {
@@ -154,6 +154,8 @@ mod tests {
             (0b101, 1, Some(0)),
             (0b100, 0, Some(2)),
             (0b110, 0, Some(1)),
+            // Signaling names no such layer; a shard does not rely on it.
+            (0b111, 255, Some(2)),
         ] {
             assert_eq!(LayerSet(set).best_below(Layer(max)), want.map(Layer), "{set:b} {max}");
         }
