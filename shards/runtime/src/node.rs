@@ -71,6 +71,7 @@ impl Node {
         let cores = host::plan_cores(config)?;
         let driver = choose_driver(config.driver)?;
         let group = socket::open_group(config.media, cores.len())?;
+        group.log();
         let own = socket::host_addresses()?;
         let media =
             socket::candidates(group.address, &config.advertise, config.include_loopback, &own)?;

@@ -14,6 +14,9 @@
 
 use std::any::Any;
 use std::collections::HashSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -144,7 +147,7 @@ impl<C: Core> ShardThread<C> {
             false
         });
         let locals = &self.wiring.locals;
-        self.outbox.send(socket_fd(&self.wiring.socket), |local| locals.source_of(local));
+        self.outbox.send(self.wiring.socket.as_fd(), |local| locals.source_of(local));
         self.wiring.port.flush();
         self.wiring.reporter.flush();
         Turn { now, traffic }
@@ -173,10 +176,14 @@ impl<C: Core> ShardThread<C> {
     fn take_datagrams(&mut self, now: Instant) -> usize {
         let mut taken = 0;
         while taken < TURN_DATAGRAMS_MAX {
-            let messages = match self.received.recv(socket_fd(&self.wiring.socket)) {
+            let messages = match self.received.recv(self.wiring.socket.as_fd()) {
                 Ok(messages) => messages,
-                // Nothing there, or an error that was waiting in the socket and is taken with this.
-                Err(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // It was waiting in the socket and is taken with this call.
+                Err(error) => {
+                    tracing::debug!(shard = %self.me, %error, "receiving");
+                    break;
+                }
             };
             for index in 0..messages {
                 taken += self.take_message(index, now);
@@ -191,7 +198,6 @@ impl<C: Core> ShardThread<C> {
     /// Hands on the datagrams that the kernel joined into one message. Returns how many.
     fn take_message(&mut self, index: usize, now: Instant) -> usize {
         let Some(message) = self.received.message(index) else { return 0 };
-        // Without packet info the socket is bound to one address, the first candidate.
         let unknown = if message.source.is_ipv4() { UNKNOWN_V4 } else { UNKNOWN_V6 };
         let local = self.wiring.locals.known_as(message.local.unwrap_or(unknown));
         let mut taken = 0;
@@ -327,12 +333,9 @@ impl<C: Core> ShardThread<C> {
     }
 }
 
-const UNKNOWN_V4: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-const UNKNOWN_V6: std::net::IpAddr = std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
-
-fn socket_fd(socket: &Socket) -> std::os::fd::BorrowedFd<'_> {
-    std::os::fd::AsFd::as_fd(socket)
-}
+/// Stands for an address that no packet info came with: the first candidate of the family.
+const UNKNOWN_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const UNKNOWN_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// What a panic said.
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -16,6 +16,9 @@ use crate::wake::StopToken;
 const SPIN_MAX: Duration = Duration::from_micros(100);
 /// A gap between packets counts as at most this, so that a quiet minute is soon forgotten.
 const GAP_MAX: Duration = Duration::from_micros(400);
+/// Waits that may fail one after the other. A single failure is a shortage of the moment; a shard
+/// that can never wait would burn its core.
+const WAIT_FAILURES_MAX: u32 = 100;
 
 /// Parks a shard's thread.
 pub(crate) trait Driver {
@@ -25,12 +28,16 @@ pub(crate) trait Driver {
 }
 
 /// Turns until the token says stop.
+///
+/// # Errors
+/// When the driver cannot wait, again and again.
 pub(crate) async fn drive<C: Core>(
     shard: &mut ShardThread<C>,
     driver: &mut impl Driver,
     stop: &StopToken,
 ) -> io::Result<()> {
     let mut spin = Spin::new(Instant::now());
+    let mut failures = 0;
     while !stop.is_stopped() {
         let turn = shard.turn();
         if spin.goes_on(turn) {
@@ -38,7 +45,14 @@ pub(crate) async fn drive<C: Core>(
             continue;
         }
         if shard.fall_asleep() && !stop.is_stopped() {
-            driver.wait(shard.wake_at(turn.now)).await?;
+            match driver.wait(shard.wake_at(turn.now)).await {
+                Ok(()) => failures = 0,
+                Err(error) if failures < WAIT_FAILURES_MAX => {
+                    failures += 1;
+                    tracing::warn!(%error, failures, "a shard could not wait; it takes another turn");
+                }
+                Err(error) => return Err(error),
+            }
         }
         shard.wake_up();
     }

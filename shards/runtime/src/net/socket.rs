@@ -25,6 +25,15 @@ impl Group {
     pub(crate) fn borrowed(&self) -> Vec<BorrowedFd<'_>> {
         self.sockets.iter().map(AsFd::as_fd).collect()
     }
+
+    /// Says once what was opened, and which buffers the kernel really grants (doubled, socket(7)).
+    pub(crate) fn log(&self) {
+        let first = self.sockets.first();
+        let recv_bytes = first.and_then(|socket| socket.recv_buffer_size().ok());
+        let send_bytes = first.and_then(|socket| socket.send_buffer_size().ok());
+        let sockets = self.sockets.len();
+        tracing::info!(address = %self.address, sockets, recv_bytes, send_bytes, "media sockets are open");
+    }
 }
 
 /// Opens the group. A wildcard of IPv6 takes IPv4 as well, and gives way to that of IPv4 on hosts
@@ -65,11 +74,6 @@ fn open_all(address: SocketAddr, shards: usize) -> io::Result<Group> {
     while sockets.len() < shards {
         sockets.push(open_one(bound)?);
     }
-    let (recv, send) = (sockets[0].recv_buffer_size()?, sockets[0].send_buffer_size()?);
-    tracing::info!(
-        address = %bound, sockets = shards, recv_buffer_bytes = recv, send_buffer_bytes = send,
-        "media sockets are open"
-    );
     Ok(Group { sockets, address: bound })
 }
 
