@@ -41,9 +41,7 @@ pub(crate) enum Entry {
 pub(crate) enum EntryError {
     #[error("the access token is for another room")]
     ForeignRoom,
-    #[error("the access token names no room")]
-    NoRoom,
-    #[error("the access token does not grant video.roomJoin")]
+    #[error("the access token does not grant video.roomJoin for a room")]
     NoGrant,
     #[error("join_request is missing")]
     NoJoinRequest,
@@ -60,10 +58,7 @@ pub(crate) fn read(wire: Wire, params: Params, token: Verified) -> Result<Entry,
     if params.room.as_ref().is_some_and(|room| *room != token.room) {
         return Err(EntryError::ForeignRoom);
     }
-    if token.room.is_empty() {
-        return Err(EntryError::NoRoom);
-    }
-    if !token.room_join {
+    if !token.room_join || token.room.is_empty() {
         return Err(EntryError::NoGrant);
     }
     match wire {

@@ -127,9 +127,7 @@ impl Shared {
             .map_err(|error| self.refuse(Refused::Token, StatusCode::UNAUTHORIZED, error))?;
         entry::read(wire, params, verified).map_err(|error| {
             let (reason, status) = match error {
-                EntryError::ForeignRoom | EntryError::NoRoom => {
-                    (Refused::Token, StatusCode::UNAUTHORIZED)
-                }
+                EntryError::ForeignRoom => (Refused::Token, StatusCode::UNAUTHORIZED),
                 EntryError::NoGrant => (Refused::Permission, StatusCode::FORBIDDEN),
                 _ => (Refused::Request, StatusCode::BAD_REQUEST),
             };

@@ -28,6 +28,7 @@ export class Grid {
         this.tiles.delete(key);
       }
     }
+    let place = 0;
     for (const [key, { participant, source }] of wanted) {
       let tile = this.tiles.get(key);
       if (!tile) {
@@ -35,6 +36,8 @@ export class Grid {
         this.tiles.set(key, tile);
         this.element.append(tile.element);
       }
+      tile.element.style.order = place;
+      place += 1;
       tile.show(participant);
     }
     this.layout();

@@ -33,7 +33,9 @@ impl Grade {
 
     /// Of one report.
     pub(crate) fn of(quality: &Quality) -> Self {
-        let score = score(quality.loss_in.max(quality.loss_out), quality.rtt_ms);
+        // A shard's arithmetic on an odd report may give a NaN; that is no reason to show one.
+        let clean = |loss: f32| if loss.is_finite() { loss.clamp(0.0, 1.0) } else { 1.0 };
+        let score = score(clean(quality.loss_in).max(clean(quality.loss_out)), quality.rtt_ms);
         // The bounds are those of G.107 Annex B: "satisfied" from R 80 on, "many dissatisfied"
         // below 60.
         let level = match score {
@@ -55,8 +57,7 @@ impl Grade {
 const LOSS_ROBUSTNESS_PERCENT: f32 = 20.0;
 
 fn score(loss: f32, rtt_ms: f32) -> f32 {
-    // A shard's arithmetic on an odd report may give a NaN; that is no reason to show one.
-    let loss_percent = if loss.is_finite() { loss.clamp(0.0, 1.0) * 100.0 } else { 100.0 };
+    let loss_percent = loss * 100.0;
     let delay_ms = if rtt_ms.is_finite() { rtt_ms.max(0.0) / 2.0 } else { 0.0 };
     let delay_harm = 0.024 * delay_ms + 0.11 * (delay_ms - 177.3).max(0.0);
     let loss_harm = 95.0 * loss_percent / (loss_percent + LOSS_ROBUSTNESS_PERCENT);
