@@ -21,9 +21,11 @@ use super::Driver;
 use crate::net::sys;
 use crate::wake::EventBell;
 
-/// The executor has one task, which never shares its thread; a busy task is asked to yield this
-/// often.
-const PREEMPT: Duration = Duration::from_millis(1);
+/// The executor has one task, so there is nobody to yield to, and this must not expire: when it does
+/// so between glommio's reaping of completions and its look at the task queue, that look is skipped,
+/// and version 0.9 parks with a task that is ready and will not be run by any wake to come. At 1 ms
+/// a busy two-core host lost a shard so within minutes.
+const PREEMPT: Duration = Duration::from_secs(24 * 3600);
 /// Registered with the ring: the peek and the read need a few bytes.
 const IO_MEMORY: usize = 64 * 1024;
 /// Operations in flight: a peek, a read, a timer and what glommio adds.
