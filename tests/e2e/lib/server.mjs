@@ -36,7 +36,7 @@ export async function startServer(...more) {
     '--shards', '2', '--spread', ...more,
   ];
   const process_ = spawn(BINARY, args, {
-    env: { ...process.env, XDG_RUNTIME_DIR: home, TMPDIR: home, ANTIPODE_LOG: 'info' },
+    env: { ...process.env, XDG_RUNTIME_DIR: home, TMPDIR: home, ANTIPODE_LOG: process.env.ANTIPODE_LOG ?? 'info' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const server = new Server(process_, home, http);
