@@ -166,11 +166,11 @@ impl Shard {
         let home = wish.subscribe.home;
         let Some(session) = self.sessions.get_mut(key) else { return };
         let room = session.room;
-        if home == self.config.shard {
-            let here = self.fabric.get_mut(track).is_some_and(|track| track.room == room);
-            if !here {
-                return self.refuse(key, track, "there is no such track in the room");
-            }
+        // A track that is known here must be of the viewer's room, whoever else watches it; one that
+        // is not is checked by its home, which has the room in our `Watch`.
+        let known = self.fabric.get_mut(track).map(|track| track.room);
+        if known.map_or(home == self.config.shard, |of| of != room) {
+            return self.refuse(key, track, "there is no such track in the room");
         }
         let Some(slot) = wish.slot else { return };
         let Some(rewriter) = session.slots.get_mut(slot).and_then(|slot| slot.rewriter.take())
