@@ -9,6 +9,7 @@ use antipode_base::limits::{DATA_BUFFERED_MAX, DATA_PACKET_MAX, QUALITY_INTERVAL
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::ice::StunMessage;
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, IceCreds, Rtc};
 
@@ -62,6 +63,14 @@ impl SessionSetup {
     pub(crate) fn credentials(&self) -> IceCreds {
         let shard = format!("{:02x}", self.shard.0);
         IceCreds { ufrag: shard + &random(UFRAG_RANDOM), pass: random(PASSWORD) }
+    }
+
+    /// Whether a STUN message bears the integrity of these credentials (RFC 8489 §14.5).
+    pub(crate) fn verifies(&self, stun: &[u8], credentials: &IceCreds) -> bool {
+        let hmac = self.provider.sha1_hmac_provider;
+        StunMessage::parse(stun).is_ok_and(|message| {
+            message.verify(credentials.pass.as_bytes(), |key, text| hmac.sha1_hmac(key, text))
+        })
     }
 
     /// Where a new slot's numbers begin.

@@ -57,7 +57,10 @@ impl Shard {
         let Ok(receive) = parsed else {
             return self.fx.drops.count(DropReason::StunMalformed);
         };
-        if !session.recognizes(receive, now) {
+        // str0m believes the address that is nominated without a look at the integrity, and a
+        // source address can be forged; so it is looked at here for all.
+        let genuine = self.setup.verifies(datagram.bytes, &session.credentials);
+        if !genuine || !session.recognizes(receive, now) {
             return self.fx.drops.count(DropReason::StunBadIntegrity);
         }
         session.consent(now);
