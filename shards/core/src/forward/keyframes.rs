@@ -50,10 +50,21 @@ impl KeyframeGate {
                 }
             }
             _ => {
-                gate.passed = Some(now);
+                *gate = Gate { passed: Some(now), waiting: false };
                 Ask::Now
             }
         }
+    }
+
+    /// A request that was to pass found nobody to ask: it is kept for the layer's first packet.
+    pub(crate) fn keep(&mut self, layer: Layer) {
+        self.0[layer.index()] = Gate { passed: None, waiting: true };
+    }
+
+    /// Whether a request waits for a first packet.
+    pub(crate) fn kept(&self, layer: Layer) -> bool {
+        let gate = &self.0[layer.index()];
+        gate.waiting && gate.passed.is_none()
     }
 
     /// A keyframe of this layer went by: whoever waited has it.
@@ -102,6 +113,11 @@ mod tests {
         assert_eq!(gate.ask(Layer::BASE, start), Ask::Merged);
         gate.satisfied(Layer::BASE);
         assert!(!gate.take_due(Layer::BASE, start + KEYFRAME_INTERVAL));
+        // One that reached nobody does not count, and is not forgotten.
+        gate.keep(Layer::BASE);
+        assert!(gate.kept(Layer::BASE));
+        assert_eq!(gate.ask(Layer::BASE, start), Ask::Now);
+        assert!(!gate.kept(Layer::BASE));
         // Layers do not share a gate.
         assert_eq!(gate.ask(Layer(1), start), Ask::Now);
     }

@@ -173,6 +173,9 @@ impl Fabric {
         let track = self.tracks.get_mut(&packet.track)?;
         let active = track.note_arrival(packet);
         let mut fanned = Fanned::default();
+        if track.gate.kept(packet.layer) {
+            fanned.need.0 |= 1 << packet.layer.0;
+        }
         for hop in &mut track.hops {
             let viewer = match hop {
                 Hop::Session(viewer) => viewer,

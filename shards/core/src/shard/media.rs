@@ -103,7 +103,13 @@ impl Shard {
             return;
         }
         match entry.gate.ask(layer, now) {
-            Ask::Now => self.pass_keyframe(track, layer),
+            Ask::Now => {
+                if !self.pass_keyframe(track, layer)
+                    && let Some(entry) = self.fabric.get_mut(track)
+                {
+                    entry.gate.keep(layer);
+                }
+            }
             Ask::Later(at) => self.timers.set(at, Reason::Keyframe(track, layer)),
             Ask::Merged => {}
         }
@@ -115,17 +121,23 @@ impl Shard {
         }
     }
 
-    /// One request on its way to the publisher, on this shard or through its home.
-    fn pass_keyframe(&mut self, track: TrackId, layer: Layer) {
-        let Some(entry) = self.fabric.get_mut(track) else { return };
+    /// One request on its way to the publisher, on this shard or through its home. `false` when
+    /// there is nothing to ask yet: no packet of the layer has come.
+    fn pass_keyframe(&mut self, track: TrackId, layer: Layer) -> bool {
+        let Some(entry) = self.fabric.get_mut(track) else { return false };
         match entry.origin {
-            Origin::Shard(home) => self.send_note(home, Note::Keyframe { track, layer }),
+            Origin::Shard(home) => {
+                self.send_note(home, Note::Keyframe { track, layer });
+                true
+            }
             Origin::Session(key) => {
-                let Some(session) = self.sessions.get_mut(key) else { return };
-                if session.request_keyframe(track, layer) {
+                let Some(session) = self.sessions.get_mut(key) else { return false };
+                let asked = session.request_keyframe(track, layer);
+                if asked {
                     self.counters.keyframe_requests += 1;
                     self.enqueue(key);
                 }
+                asked
             }
         }
     }
