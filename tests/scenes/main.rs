@@ -1,4 +1,44 @@
 //! Scenes: peers, paths, virtual time, a seed. A scene drives; the world's oracles judge.
+//!
+//! | file | what it is about |
+//! | --- | --- |
+//! | `calls` | people in a room: tracks, layers, pauses, slots |
+//! | `paths` | what networks do: loss, order, restarts, silence |
+//! | `messages` | data packets, one and two peer connections |
+//! | `attacks` | those who mean harm, and what is counted then |
+//! | `crowds` | many who come and go |
+//! | `fabric` | made-up scenes, a new one for each seed, and the planted bug's finder |
+//! | `repeats` | the same seed, the same trace |
 #![forbid(unsafe_code)]
 
+use antipode_tests::path::Micros;
+
+/// Makes a scene a constant and a test.
+macro_rules! scene {
+    ($scene:ident, $test:ident, $seeds:expr, $setup:expr, $play:expr) => {
+        pub(crate) const $scene: antipode_tests::seeds::Scene = antipode_tests::seeds::Scene {
+            name: concat!(module_path!(), "::", stringify!($test)),
+            seeds: $seeds,
+            setup: $setup,
+            play: $play,
+        };
+
+        #[test]
+        fn $test() {
+            $scene.run();
+        }
+    };
+}
+
+mod attacks;
 mod calls;
+mod crowds;
+mod fabric;
+mod messages;
+mod paths;
+mod repeats;
+
+/// A millisecond of virtual time.
+const MS: Micros = 1_000;
+/// A second of virtual time.
+const S: Micros = 1_000 * MS;

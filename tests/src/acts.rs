@@ -72,7 +72,11 @@ impl World {
         let suffix = if role == Role::Publish { "^" } else { "" };
         let name = format!("{name}{suffix}");
         let id = Identity { name, member, session, role, address, lanes };
-        self.peers.push(Peer::new(id, self.start, self.now));
+        let mut peer = Peer::new(id, self.start, self.now);
+        peer.talks.forge_fingerprint = self.forging;
+        self.awake.push(self.peers.len());
+        self.addresses.insert(address, self.peers.len());
+        self.peers.push(peer);
     }
 
     /// A member publishes; the track.
@@ -144,10 +148,39 @@ impl World {
         self.speak();
     }
 
-    /// A member leaves: the client closes, signaling says so.
+    /// A member leaves. Some clients close before signaling says so, some wait to be closed.
     pub fn leave(&mut self, member: usize) {
         self.signal.leave(member, CloseReason::Left);
         self.speak();
+        if mix(&[self.seed, 0x1e, member as u64]).is_multiple_of(2) {
+            self.hang_up(member);
+        }
+    }
+
+    /// A member's client closes its peer connections, without a word to signaling.
+    pub fn hang_up(&mut self, member: usize) {
+        let now = self.now;
+        for place in self.awake.clone() {
+            let peer = &mut self.peers[place];
+            if peer.id.member == member && !peer.vanished {
+                peer.close(now);
+            }
+        }
+        self.collect();
+    }
+
+    /// Someone joins whose descriptions name another certificate than its own.
+    pub fn join_forged(&mut self, name: &str, room: u64, shard: u16) -> usize {
+        self.forging = true;
+        let member = self.join(name, room, shard);
+        self.forging = false;
+        member
+    }
+
+    /// The client of a member restarts ICE by its own offer.
+    pub fn restart_ice(&mut self, member: usize) {
+        let (peer, now) = (self.peer(member, true), self.now);
+        self.peers[peer].want(now, Want::RestartIce);
     }
 
     /// A member's client is switched off without a word.
@@ -171,6 +204,8 @@ impl World {
 
     /// Other faults for one member's paths from now on.
     pub fn reroute(&mut self, member: usize, up: Faults, down: Faults) {
+        self.lossless &= up.lossless() && down.lossless();
+        self.wobble = self.wobble.max(down.wobble());
         for place in 0..self.peers.len() {
             let id = &self.peers[place].id;
             if id.member == member {
@@ -205,10 +240,9 @@ impl World {
         }
         self.run(1_000_000);
         let stats = self.stats();
-        let lossless = self.setup.up.lossless() && self.setup.down.lossless();
         let verdict = Oracle::judge_empty(&stats)
             .and_then(|()| Oracle::judge_faults(&stats))
-            .and_then(|()| match lossless {
+            .and_then(|()| match self.lossless {
                 true => self.oracle.judge_beginnings(&self.peers),
                 false => Ok(()),
             });
@@ -219,21 +253,32 @@ impl World {
 }
 
 impl World {
-    /// Whether a whole frame of each live track has come to each who wants it since some time.
+    /// Whether each announced track is live, and a whole frame of it has come to each who wants it
+    /// since some time.
     pub fn all_flow(&self, since: Micros) -> bool {
-        self.silences(since).is_empty()
+        let mut tracks = self.signal.tracks.values();
+        tracks.all(|track| track.live || track.ended) && self.silences(since).is_empty()
     }
 
-    /// Who does not get what: pairs of names of viewers and tracks.
+    /// Who does not get what, although it is sent and wanted: names of viewers and tracks.
     pub fn silences(&self, since: Micros) -> Vec<(String, String)> {
         let live = self.signal.tracks.iter().filter(|(_, track)| track.live && !track.ended);
         let pairs = live.flat_map(|(id, track)| track.viewers.iter().map(|viewer| (*id, *viewer)));
         pairs
-            .filter(|(track, viewer)| self.frames(*viewer, *track, None, since) == 0)
+            .filter(|(track, viewer)| {
+                let paused = self.signal.paused.contains(&(*viewer, *track));
+                !paused && self.is_sent(*track) && self.frames(*viewer, *track, None, since) == 0
+            })
             .map(|(track, viewer)| {
                 let label = self.labels.get(&track).cloned().unwrap_or_default();
                 (self.signal.members[viewer].name.clone(), label)
             })
             .collect()
+    }
+
+    fn is_sent(&self, track: TrackId) -> bool {
+        let peers = self.peers.iter().filter(|peer| !peer.vanished && !peer.closed);
+        let mut sources = peers.flat_map(|peer| &peer.sources);
+        sources.any(|source| source.track == track.0 && source.sends())
     }
 }

@@ -39,12 +39,8 @@ pub struct Links {
 impl Links {
     /// Empty rings between so many shards.
     pub fn new(seed: u64, shards: usize, faults: LinkFaults) -> Self {
-        let ring = || Ring {
-            parcels: VecDeque::new(),
-            passed: BTreeSet::new(),
-            sent: 0,
-            dropped: 0,
-        };
+        let ring =
+            || Ring { parcels: VecDeque::new(), passed: BTreeSet::new(), sent: 0, dropped: 0 };
         let rings = (0..shards * shards).map(|_| ring()).collect();
         Links { salt: mix(&[seed, 0x11]), faults, shards, rings }
     }

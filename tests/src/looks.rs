@@ -24,9 +24,10 @@ impl World {
     /// Whole frames of a track that a member got since some time; of one layer if it is named.
     pub fn frames(&self, member: usize, track: TrackId, layer: Option<u8>, since: Micros) -> usize {
         let peer = self.peer(member, false);
-        let slots = self.oracle.slots.range((peer, Mid::from("\0"))..);
-        slots
-            .take_while(|((place, _), _)| *place == peer)
+        self.oracle
+            .slots
+            .iter()
+            .filter(|((place, _), _)| *place == peer)
             .map(|(_, slot)| slot.frames(track.0, layer, since))
             .sum()
     }

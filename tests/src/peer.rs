@@ -168,12 +168,8 @@ impl Peer {
         if self.vanished || self.closed {
             return;
         }
-        let parsed = Receive::new(
-            Protocol::Udp,
-            datagram.source,
-            datagram.destination,
-            &datagram.bytes,
-        );
+        let parsed =
+            Receive::new(Protocol::Udp, datagram.source, datagram.destination, &datagram.bytes);
         let Ok(receive) = parsed else { return };
         let input = Input::Receive(self.start + Duration::from_micros(now), receive);
         if let Err(error) = self.rtc.handle_input(input) {
@@ -319,8 +315,10 @@ impl Peer {
 
     /// Says goodbye.
     pub fn close(&mut self, now: Micros) {
-        if self.rtc.close().is_ok() {
-            self.drain(now);
+        match self.rtc.close() {
+            Ok(()) => self.drain(now),
+            // While SCTP comes up str0m cannot say goodbye: the client is just gone.
+            Err(error) => self.fail(&error),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::path::Micros;
-use crate::peer::Arrived;
 use crate::payload::{Tag, Vp8};
+use crate::peer::Arrived;
 
 /// What is kept of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

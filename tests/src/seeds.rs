@@ -77,7 +77,8 @@ impl Scene {
     }
 
     fn replay(&self, seed: u64) -> String {
-        let name = self.name;
+        // The first word is the crate's name.
+        let name = self.name.split_once("::").map_or(self.name, |(_, name)| name);
         format!("ANTIPODE_SEED={seed} cargo test -p antipode-tests --test scenes -- {name} --exact")
     }
 }

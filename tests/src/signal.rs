@@ -85,6 +85,8 @@ pub struct Signal {
     pub refused: Vec<(TrackId, String)>,
     /// Levels as last reported, by room and shard.
     pub levels: BTreeMap<(RoomId, ShardId), Vec<Level>>,
+    /// Subscriptions that are paused, by the viewer's place and the track.
+    pub paused: BTreeSet<(usize, TrackId)>,
     /// Quality as last reported.
     pub quality: BTreeMap<SessionId, Quality>,
     /// What it says, to be taken by the world.
@@ -224,6 +226,8 @@ impl Signal {
         if let Some(entry) = self.tracks.get_mut(&track) {
             entry.viewers.remove(&place);
         }
+        // A subscription begins unpaused.
+        self.paused.remove(&(place, track));
         if let Some(session) = member.session(false) {
             self.out.push(Out::Shard(member.shard, Command::Unsubscribe { session, track }));
         }
@@ -231,6 +235,11 @@ impl Signal {
 
     /// It wants it otherwise.
     pub fn tune(&mut self, place: usize, track: TrackId, tune: Tune) {
+        if tune.paused {
+            self.paused.insert((place, track));
+        } else {
+            self.paused.remove(&(place, track));
+        }
         let member = &self.members[place];
         if let Some(session) = member.session(false) {
             self.out.push(Out::Shard(member.shard, Command::Tune { session, track, tune }));

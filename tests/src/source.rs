@@ -145,6 +145,11 @@ impl Source {
         self.next.filter(|_| self.running())
     }
 
+    /// Whether packets are to be expected of it, sooner or later.
+    pub fn sends(&self) -> bool {
+        !self.muted && !self.stopped && self.rungs.iter().any(|rung| rung.active)
+    }
+
     fn running(&self) -> bool {
         self.negotiated && !self.muted && !self.stopped
     }

@@ -282,11 +282,8 @@ impl Peer {
 
 fn channel(label: &str) -> ChannelConfig {
     let lossy = label == CHANNELS[1];
-    let reliability = if lossy {
-        Reliability::MaxRetransmits { retransmits: 0 }
-    } else {
-        Reliability::default()
-    };
+    let reliability =
+        if lossy { Reliability::MaxRetransmits { retransmits: 0 } } else { Reliability::default() };
     ChannelConfig {
         label: label.to_owned(),
         ordered: !lossy,

@@ -9,7 +9,7 @@
 //!     oracle judges, trace remembers
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -97,6 +97,14 @@ pub struct World {
     pub(crate) start: Instant,
     pub(crate) shards: Vec<Shard>,
     pub(crate) listening: bool,
+    pub(crate) forging: bool,
+    /// No path ever lost anything.
+    pub(crate) lossless: bool,
+    /// The most by which any path from the node ever pushed two datagrams together.
+    pub(crate) wobble: Micros,
+    /// Peers that are neither closed nor without anything to say, by their places.
+    pub(crate) awake: Vec<usize>,
+    pub(crate) addresses: HashMap<SocketAddr, usize>,
     inputs: Vec<Vec<Datagram>>,
     commands: Vec<Vec<Command>>,
     mail: BTreeMap<(Micros, u64), Mail>,
@@ -135,6 +143,11 @@ impl World {
             start,
             shards: (0..setup.shards).map(shard).collect(),
             listening: false,
+            forging: false,
+            lossless: setup.up.lossless() && setup.down.lossless(),
+            wobble: setup.down.wobble(),
+            awake: Vec::new(),
+            addresses: HashMap::new(),
             inputs: vec![Vec::new(); count],
             commands: vec![Vec::new(); count],
             mail: BTreeMap::new(),
@@ -182,7 +195,7 @@ impl World {
 
     fn next(&self) -> Option<Micros> {
         let mail = self.mail.first_key_value().map(|((at, _), _)| *at);
-        let peers = self.peers.iter().filter_map(Peer::next).min();
+        let peers = self.awake.iter().filter_map(|place| self.peers[*place].next()).min();
         let shards = (0..self.shards.len()).filter_map(|shard| self.shard_next(shard)).min();
         [mail, peers, shards, self.net.next()].into_iter().flatten().min()
     }
@@ -216,9 +229,10 @@ impl World {
         for (peer, datagram) in for_peers {
             self.peers[peer].receive(self.now, &datagram);
         }
-        for place in 0..self.peers.len() {
-            if self.peers[place].next().is_some_and(|next| next <= self.now) {
-                self.peers[place].tick(self.now);
+        for place in &self.awake {
+            let peer = &mut self.peers[*place];
+            if peer.next().is_some_and(|next| next <= self.now) {
+                peer.tick(self.now);
             }
         }
         self.collect();
@@ -233,7 +247,7 @@ impl World {
     }
 
     fn peer_at(&self, address: SocketAddr) -> Option<usize> {
-        self.peers.iter().position(|peer| peer.id.address == address)
+        self.addresses.get(&address).copied()
     }
 
     fn shards_turn(&mut self) {
@@ -300,8 +314,8 @@ impl World {
     }
 
     /// What the peers have done: to the net, to signaling, before the oracle, into the trace.
-    fn collect(&mut self) {
-        for place in 0..self.peers.len() {
+    pub(crate) fn collect(&mut self) {
+        for place in self.awake.clone() {
             let peer = &mut self.peers[place];
             let outbox = std::mem::take(&mut peer.outbox);
             let arrived = std::mem::take(&mut peer.arrived);
@@ -313,13 +327,14 @@ impl World {
             self.net.send(lane, self.now, outbox);
             said.into_iter().for_each(|says| self.post(Mail::FromClient(session, says)));
             self.trace_peer(place, &arrived);
-            let wobble = self.setup.down.wobble();
             let (peer, now) = (&self.peers[place], self.now);
-            let verdict = self.oracle.judge(place, peer, &arrived, &self.signal, now, wobble);
+            let (signal, wobble) = (&self.signal, self.wobble);
+            let verdict = self.oracle.judge(place, peer, &arrived, signal, now, wobble);
             if let Err(breach) = verdict {
                 self.breach(&breach);
             }
         }
+        self.awake.retain(|place| !self.peers[*place].closed);
         self.speak();
     }
 
@@ -354,10 +369,9 @@ impl World {
             Mail::FromShard(shard, notice) => self.signal.notice(shard, notice),
             Mail::FromClient(session, says) => self.signal.client(session, says),
             Mail::ToClient(session, says) => {
-                let of = |peer: &&mut Peer| peer.id.session == session;
-                let now = self.now;
-                if let Some(peer) = self.peers.iter_mut().find(of) {
-                    peer.hear(now, says);
+                let of = |place: &&usize| self.peers[**place].id.session == session;
+                if let Some(place) = self.awake.iter().find(of) {
+                    self.peers[*place].hear(self.now, says);
                 }
             }
         }

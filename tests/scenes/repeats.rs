@@ -1,0 +1,19 @@
+//! The same seed, the same trace, byte by byte; another seed, another trace.
+
+use crate::{attacks, calls, messages, paths};
+
+#[test]
+fn a_seed_has_one_trace() {
+    calls::TWO_MEMBERS.run_twice(3);
+    calls::SLOT_REUSE.run_twice(2);
+    calls::LAYERS.run_twice(2);
+    messages::MESSAGES.run_twice(3);
+    attacks::ATTACKS.run_twice(2);
+}
+
+#[test]
+fn a_seed_has_one_trace_with_faults() {
+    paths::FAULTS.run_twice(4);
+    paths::BOUNDED.run_twice(2);
+    crate::fabric::FABRIC.run_twice(6);
+}
