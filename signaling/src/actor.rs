@@ -388,5 +388,7 @@ async fn sleep_until(deadline: Option<Instant>) {
 /// The only place where the control plane reads the clocks for its model.
 pub(crate) fn read_clocks() -> Now {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Now { at: Instant::now(), unix_us: i64::try_from(unix.as_micros()).unwrap_or(i64::MAX) }
+    // The runtime's clock, which is the system's; but a test may stop it.
+    let at = tokio::time::Instant::now().into_std();
+    Now { at, unix_us: i64::try_from(unix.as_micros()).unwrap_or(i64::MAX) }
 }

@@ -88,6 +88,8 @@ async fn talk(socket: &mut WebSocket, ticket: &mut Ticket, stop: &CancellationTo
     let mut silent_at = Instant::now() + SIGNAL_PING_TIMEOUT;
     loop {
         let step = tokio::select! {
+            // The actor stops by the same token and drops its ends: that it stops comes first.
+            biased;
             () = stop.cancelled() => Err(End::Stopping),
             () = tokio::time::sleep_until(silent_at) => Err(End::Fault(Refused::Silent)),
             frame = ticket.frames.recv() => match frame {

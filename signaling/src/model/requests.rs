@@ -131,10 +131,15 @@ impl Model {
     }
 
     /// After a resume the client tells which tracks it publishes. If it counts on one that we do
-    /// not know, the two sides cannot be made equal and it must come anew.
+    /// not know, or that went live while we were down so that the notice is lost, the two sides
+    /// cannot be made equal and it must come anew.
     fn sync(&mut self, id: MemberId, published: &[String], now: Now) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let known = |sid: &String| member.tracks.iter().any(|track| track.sid == *sid);
+        let rebuilt = member.rebuilt;
+        let known = |sid: &String| {
+            let track = member.tracks.iter().find(|track| track.sid == *sid);
+            track.is_some_and(|track| track.live.is_some() || !rebuilt)
+        };
         if !published.iter().all(known) {
             return self.remove(id, Gone::StateMismatch, Some(Then::Rejoin), now);
         }

@@ -198,6 +198,22 @@ fn the_client_knows_best_what_it_still_publishes() {
 }
 
 #[test]
+fn a_notice_that_was_lost_with_signaling_is_made_good_by_a_fresh_start() {
+    let mut scene = Scene::new();
+    let alice = scene.join("lobby", "alice");
+    scene.ask(&alice, Request::Publish(camera()));
+    let (track, sid) = scene.announced(&alice);
+    let before = memos(&scene);
+    scene.live(&alice, track, Kind::Video);
+    let mut next = successor(&scene);
+    next.node_up(NODE, &before);
+    let again = next.resume(&alice);
+    let (tracks, paused, published) = (vec![], vec![], vec![sid]);
+    next.ask(&again, Request::Sync { tracks, wanted: false, paused, published });
+    assert_eq!(next.was_left(&again), Some((Gone::StateMismatch, Then::Rejoin)));
+}
+
+#[test]
 fn a_short_break_of_the_link_is_nobodys_business() {
     let mut scene = Scene::new();
     let alice = scene.join("lobby", "alice");
