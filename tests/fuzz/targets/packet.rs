@@ -1,0 +1,80 @@
+//! What the shard reads of packets by itself: data packets, and the headers of payloads.
+//!
+//! The stamp is compared with how a client reads it: whatever a sender put into its packet, the
+//! receiver must see the sender that we stamped, and the destinations that we honoured.
+#![no_main]
+
+use antipode_base::limits::DATA_PACKET_MAX;
+use antipode_base::media::Codec;
+use antipode_fuzz::feed::Feed;
+use antipode_fuzz::panics;
+use antipode_relay::packet::Shape;
+use libfuzzer_sys::fuzz_target;
+use livekit_protocol::DataPacket;
+use livekit_protocol::data_packet::Value;
+use prost::Message;
+use str0m::rtp::Vp8Descriptor;
+
+const CODECS: [Codec; 8] = [
+    Codec::Opus,
+    Codec::Pcmu,
+    Codec::Pcma,
+    Codec::Vp8,
+    Codec::Vp9,
+    Codec::H264,
+    Codec::H265,
+    Codec::Av1,
+];
+
+fuzz_target!(init: panics::install(), |data: &[u8]| {
+    panics::run(data, &[], || {
+        let mut feed = Feed(data);
+        match feed.byte() % 9 {
+            8 => data_packet(feed.rest()),
+            codec => payload(CODECS[usize::from(codec)], feed.rest()),
+        }
+    });
+});
+
+fn data_packet(packet: &[u8]) {
+    let Some((stamped, destinations)) = antipode_core::fuzz::stamp(packet, "al", "PA_1") else {
+        return;
+    };
+    assert!(packet.len() <= DATA_PACKET_MAX);
+    assert!(stamped.starts_with(packet), "the sender's bytes were changed");
+    // A packet whose inner fields are broken is the receivers' to refuse.
+    let Ok(seen) = DataPacket::decode(stamped.as_slice()) else { return };
+    assert_eq!(seen.participant_identity, "al", "a forged sender");
+    assert_eq!(seen.participant_sid, "PA_1", "a forged sender");
+    let user = match &seen.value {
+        #[allow(deprecated)]
+        Some(Value::User(user)) => user.destination_identities.as_slice(),
+        _ => &[],
+    };
+    for name in seen.destination_identities.iter().chain(user) {
+        assert!(destinations.contains(name), "{name:?} was meant");
+    }
+    #[allow(deprecated)]
+    let speaker = matches!(seen.value, Some(Value::Speaker(_)));
+    assert!(!speaker, "only the server names speakers");
+}
+
+fn payload(codec: Codec, payload: &[u8]) {
+    let glance = antipode_core::fuzz::glance(codec, payload);
+    assert_eq!(glance, antipode_core::fuzz::glance(codec, payload));
+    if payload.is_empty() {
+        assert_eq!(glance, None);
+    }
+    // What we read is what the rewriter will find in the same place.
+    if let (Codec::Vp8, Some((_, shape))) = (codec, glance) {
+        let Shape::Vp8 { picture_id, tl0_pic_idx, .. } = shape else {
+            panic!("VP8 has a shape of its own")
+        };
+        if let Ok(descriptor) = Vp8Descriptor::parse(payload) {
+            let mut patch = descriptor.patch();
+            patch = picture_id.map_or(patch, |id| patch.picture_id(id));
+            patch = tl0_pic_idx.map_or(patch, |index| patch.tl0_pic_idx(index));
+            patch.build().expect("the numbers that were read can be written");
+        }
+    }
+}
