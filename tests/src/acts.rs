@@ -205,7 +205,7 @@ impl World {
     /// Other faults for one member's paths from now on.
     pub fn reroute(&mut self, member: usize, up: Faults, down: Faults) {
         self.lossless &= up.lossless() && down.lossless();
-        self.wobble = self.wobble.max(down.wobble());
+        self.slack.widen(&down);
         for place in 0..self.peers.len() {
             let id = &self.peers[place].id;
             if id.member == member {

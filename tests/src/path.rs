@@ -218,6 +218,11 @@ impl Faults {
         reorder + self.jitter + queue
     }
 
+    /// How long after a datagram its double may come; 0 without doubles.
+    pub fn echo(&self) -> Micros {
+        if self.duplicate > 0 { 2 * REORDER_HOLD + self.jitter } else { 0 }
+    }
+
     /// A path with these faults.
     pub fn wrap(&self, delay: Micros, salt: u64) -> Box<dyn Path> {
         let mut path: Box<dyn Path> = Box::new(Wire { delay });

@@ -21,7 +21,7 @@ use antipode_core::{Input, Output, Shard, ShardConfig};
 
 use crate::links::{LinkFaults, Links};
 use crate::net::{Datagram, Net};
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, Slack};
 use crate::path::{Faults, Micros};
 use crate::peer::Peer;
 use crate::seed::{below, mix};
@@ -100,8 +100,8 @@ pub struct World {
     pub(crate) forging: bool,
     /// No path ever lost anything.
     pub(crate) lossless: bool,
-    /// The most by which any path from the node ever pushed two datagrams together.
-    pub(crate) wobble: Micros,
+    /// What paths from the node ever did to time.
+    pub(crate) slack: Slack,
     /// Peers that are neither closed nor without anything to say, by their places.
     pub(crate) awake: Vec<usize>,
     pub(crate) addresses: HashMap<SocketAddr, usize>,
@@ -145,7 +145,7 @@ impl World {
             listening: false,
             forging: false,
             lossless: setup.up.lossless() && setup.down.lossless(),
-            wobble: setup.down.wobble(),
+            slack: Slack { wobble: setup.down.wobble(), echo: setup.down.echo() },
             awake: Vec::new(),
             addresses: HashMap::new(),
             inputs: vec![Vec::new(); count],
@@ -328,8 +328,8 @@ impl World {
             said.into_iter().for_each(|says| self.post(Mail::FromClient(session, says)));
             self.trace_peer(place, &arrived);
             let (peer, now) = (&self.peers[place], self.now);
-            let (signal, wobble) = (&self.signal, self.wobble);
-            let verdict = self.oracle.judge(place, peer, &arrived, signal, now, wobble);
+            let (signal, slack) = (&self.signal, self.slack);
+            let verdict = self.oracle.judge(place, peer, &arrived, signal, now, slack);
             if let Err(breach) = verdict {
                 self.breach(&breach);
             }
