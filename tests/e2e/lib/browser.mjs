@@ -113,6 +113,8 @@ class Guest {
       const notes = { count: 0, last: performance.now(), longest: 0 };
       window.frameNotes = notes;
       const note = () => {
+        // Another call has taken over.
+        if (window.frameNotes !== notes) return;
         const now = performance.now();
         if (notes.count > 0) notes.longest = Math.max(notes.longest, now - notes.last);
         notes.last = now;
