@@ -333,5 +333,9 @@ fn checked(text: &str) -> Result<Vec<Section<'_>>, String> {
     if sections.len() > SECTIONS_MAX {
         return Err(format!("{} media sections, {SECTIONS_MAX} are allowed", sections.len()));
     }
+    // str0m would answer one of them, and an answer must have as many sections as its offer.
+    if sections.iter().filter(|section| section.kind.is_none()).count() > 1 {
+        return Err("more than one section that is neither audio nor video".to_owned());
+    }
     Ok(sections)
 }
