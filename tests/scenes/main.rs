@@ -10,6 +10,8 @@
 //! | `fabric` | made-up scenes, a new one for each seed, and the planted bug's finder |
 //! | `repeats` | the same seed, the same trace |
 #![forbid(unsafe_code)]
+// All of it is test, but clippy knows tests by their attribute alone.
+#![allow(clippy::unwrap_used)]
 
 use antipode_tests::path::Micros;
 

@@ -4,6 +4,7 @@ use antipode_base::command::Grants;
 use antipode_base::verdict::DropReason;
 use antipode_tests::acts::Way;
 use antipode_tests::packet::DataPacket;
+use antipode_tests::path::Faults;
 use antipode_tests::signal::ALL_GRANTS;
 use antipode_tests::source::Media;
 use antipode_tests::world::{Setup, World};
@@ -62,7 +63,7 @@ fn messages(world: &mut World) {
         texts.sort();
         texts
     };
-    assert_eq!(sorted(al), [lossy.clone()], "what one sends does not come back");
+    assert_eq!(sorted(al), std::slice::from_ref(&lossy), "what one sends does not come back");
     assert_eq!(sorted(bo), [lossy.clone(), from_al("to all"), from_al("to bo")]);
     assert_eq!(sorted(cy), [from_al("to all"), from_al("to cy and di")]);
     assert_eq!(sorted(di), [lossy, from_al("to all"), from_al("to cy and di")]);
@@ -72,7 +73,7 @@ fn messages(world: &mut World) {
 scene!(ORDER, reliable_messages_come_all_and_in_order, 6, lossy, order);
 
 fn lossy(_: u64) -> Setup {
-    let faults = antipode_tests::path::Faults { loss: 50, reorder: 50, ..Default::default() };
+    let faults = Faults { loss: 50, reorder: 50, all: true, ..Faults::default() };
     Setup { up: faults, down: faults, ..Setup::default() }
 }
 

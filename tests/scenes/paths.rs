@@ -48,7 +48,7 @@ fn call(world: &mut World) {
 scene!(HANDSHAKE, a_handshake_survives_loss, 12, lossy_handshake, handshake);
 
 fn lossy_handshake(_: u64) -> Setup {
-    let faults = Faults { loss: 150, handshakes: true, ..Faults::default() };
+    let faults = Faults { loss: 150, all: true, ..Faults::default() };
     Setup { up: faults, down: faults, ..Setup::default() }
 }
 

@@ -6,7 +6,7 @@ use antipode_base::verdict::DropReason;
 use str0m::media::Mid;
 
 use crate::path::Micros;
-use crate::peer::{Arrived, Peer};
+use crate::peer::{News, Peer};
 use crate::world::World;
 
 impl World {
@@ -117,13 +117,13 @@ impl World {
     }
 
     /// Before the oracle takes the packets, so that a breach shows what led to it.
-    pub(crate) fn trace_peer(&mut self, place: usize, arrived: &[Arrived]) {
+    pub(crate) fn trace_news(&mut self, place: usize, news: &News) {
         let peer = &self.peers[place];
         let name = peer.id.name.clone();
-        for packet in arrived {
+        for packet in &news.arrived {
             let section = peer.talks.mids.iter().position(|mid| *mid == *packet.mid);
             let first = self.oracle.slots.get(&(place, packet.mid)).and_then(|slot| slot.first);
-            let of_batch = || arrived.iter().find(|other| other.mid == packet.mid);
+            let of_batch = || news.arrived.iter().find(|other| other.mid == packet.mid);
             let first = first.or_else(|| of_batch().map(|other| (other.ext_seq, other.timestamp)));
             let (seq, timestamp) = first.unwrap_or_default();
             let tag = packet.tag;
@@ -141,31 +141,35 @@ impl World {
             );
             self.trace.add(self.now, line);
         }
-        for asked in peer.asked.iter().filter(|asked| asked.at == self.now) {
+        for asked in &news.asked {
             let section = peer.talks.mids.iter().position(|mid| *mid == *asked.mid);
             let rid = asked.rid.as_ref().map_or("", |rid| &**rid);
             let line = format!("{name} asked m{} {rid}", section.map_or(-1, |at| at as i64));
             self.trace.add(self.now, line);
         }
-        for data in peer.deliveries.iter().filter(|data| data.at == self.now) {
+        for data in &news.deliveries {
             let line = format!("{name} data {} {}", data.reliable, data.bytes.len());
             self.trace.add(self.now, line);
         }
     }
 
-    /// The counters, at the end.
+    /// The counters, at the end. Not those that count handshakes, reports and messages.
     pub(crate) fn trace_stats(&mut self) {
         for (shard, stats) in self.stats().into_iter().enumerate() {
             let mut line = format!(
-                "s{shard} in {} out {} strays {} keyframes {} parcels {}/{}",
-                stats.packets_in,
-                stats.packets_out,
-                stats.strays_out,
-                stats.keyframe_requests,
-                stats.parcels_in,
-                stats.parcels_out,
+                "s{shard} in {} out {} keyframes {}",
+                stats.packets_in, stats.packets_out, stats.keyframe_requests,
             );
-            for (reason, count) in stats.drops.iter().filter(|(_, count)| *count > 0) {
+            let media = |reason: &DropReason| {
+                !matches!(
+                    reason,
+                    DropReason::UnknownAddress
+                        | DropReason::SessionRefused
+                        | DropReason::StunUnknownUfrag
+                        | DropReason::SessionGone
+                )
+            };
+            for (reason, count) in stats.drops.iter().filter(|(why, n)| *n > 0 && media(why)) {
                 line += &format!(" {}={count}", reason.as_str());
             }
             self.trace.add(self.now, line);

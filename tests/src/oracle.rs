@@ -11,7 +11,7 @@ use antipode_base::stats::ShardStats;
 use str0m::media::Mid;
 
 use crate::path::{Faults, Micros};
-use crate::peer::{Arrived, Asked, Peer};
+use crate::peer::{Arrived, Asked, News, Peer};
 use crate::received::Received;
 use crate::signal::Signal;
 
@@ -49,13 +49,13 @@ impl Oracle {
         &mut self,
         place: usize,
         peer: &Peer,
-        arrived: &[Arrived],
+        news: &News,
         signal: &Signal,
         now: Micros,
         slack: Slack,
     ) -> Result<(), String> {
         let name = &peer.id.name;
-        for packet in arrived {
+        for packet in &news.arrived {
             belongs(peer, packet, signal).map_err(|breach| format!("{name}: {breach}"))?;
             let slot = self.slots.entry((place, packet.mid));
             let slot = slot.or_insert_with(|| Received::new(packet.ssrc));
@@ -64,7 +64,7 @@ impl Oracle {
         if peer.foreign > 0 {
             return Err(format!("{name} received media that no client of this world sent"));
         }
-        for asked in peer.asked.iter().filter(|asked| asked.at == now) {
+        for asked in &news.asked {
             self.asked(place, asked, slack).map_err(|breach| format!("{name}: {breach}"))?;
         }
         Ok(())

@@ -16,12 +16,14 @@ pub type Micros = u64;
 /// What a first byte says (RFC 7983 §7), and what it means for chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// ICE checks.
+    /// ICE checks of a connection that is up.
     Stun,
-    /// DTLS records of a handshake. Their number and length vary from run to run (ECDSA signatures,
-    /// jitter of retransmissions), so faults spare them unless told otherwise.
+    /// What brings a connection up: DTLS handshakes, and ICE checks before them. Length and repeats
+    /// vary from run to run (ECDSA signatures, jitter of retransmissions), so faults spare it unless
+    /// told otherwise.
     Handshake,
-    /// DTLS records with data channels in them.
+    /// DTLS records with data channels in them. SCTP repeats them at times that vary from run to
+    /// run, so they are spared unless told otherwise too.
     Data,
     /// Reports and feedback.
     Rtcp,
@@ -69,13 +71,13 @@ pub struct Loss<P> {
     pub salt: u64,
     /// How many of a thousand.
     pub per_mille: u32,
-    /// Handshakes too; then traces of one seed may differ.
-    pub handshakes: bool,
+    /// Handshakes and messages too; then traces of one seed may differ.
+    pub all: bool,
 }
 
 impl<P: Path> Path for Loss<P> {
     fn pass(&mut self, at: Micros, item: &Item, arrivals: &mut Vec<Micros>) {
-        let spared = item.class == Class::Handshake && !self.handshakes;
+        let spared = matches!(item.class, Class::Handshake | Class::Data) && !self.all;
         if spared || !chance(mix(&[self.salt, at, item.identity]), self.per_mille) {
             self.path.pass(at, item, arrivals);
         }
@@ -201,8 +203,8 @@ pub struct Faults {
     pub jitter: Micros,
     /// Bits a second; 0 is no bound.
     pub bitrate: u64,
-    /// Whether DTLS handshakes are lost too.
-    pub handshakes: bool,
+    /// Whether handshakes and messages are lost too.
+    pub all: bool,
 }
 
 impl Faults {
@@ -243,8 +245,8 @@ impl Faults {
             path = Box::new(Capacity { path, bitrate, queue: QUEUE, free_at: 0 });
         }
         if self.loss > 0 {
-            let (salt, per_mille, handshakes) = (mix(&[salt, 4]), self.loss, self.handshakes);
-            path = Box::new(Loss { path, salt, per_mille, handshakes });
+            let (salt, per_mille, all) = (mix(&[salt, 4]), self.loss, self.all);
+            path = Box::new(Loss { path, salt, per_mille, all });
         }
         path
     }

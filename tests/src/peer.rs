@@ -21,6 +21,8 @@ use crate::talks::Talks;
 
 /// No deadline is nearer than this: a peer is woken at most once a millisecond by its own clock.
 const STEP: Micros = 1_000;
+/// How often a transport may want to go on at once.
+const ROUNDS_MAX: u32 = 16;
 /// Labels of the two data channels.
 pub const CHANNELS: [&str; 2] = ["_reliable", "_lossy"];
 
@@ -82,6 +84,17 @@ pub struct Asked {
     pub rid: Option<Rid>,
 }
 
+/// What came to a client since the world last looked.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// Media.
+    pub arrived: Vec<Arrived>,
+    /// Keyframe requests.
+    pub asked: Vec<Asked>,
+    /// Messages.
+    pub deliveries: Vec<Delivery>,
+}
+
 /// See the module's documentation.
 pub struct Peer {
     /// Who it is.
@@ -98,13 +111,13 @@ pub struct Peer {
     pub connected: bool,
     /// The other side closed, or a defect ended it.
     pub closed: bool,
-    /// Packets that came since they were last taken.
-    pub arrived: Vec<Arrived>,
+    /// What came since it was last taken.
+    pub news: News,
     /// Packets that came and were not ours, ever.
     pub foreign: u64,
-    /// Messages that came, ever.
+    /// Messages that came and were taken, ever.
     pub deliveries: Vec<Delivery>,
-    /// Keyframe requests that came, ever.
+    /// Keyframe requests that came and were taken, ever.
     pub asked: Vec<Asked>,
     /// What its transport refused, ever.
     pub refusals: Vec<String>,
@@ -141,7 +154,7 @@ impl Peer {
             vanished: false,
             connected: false,
             closed: false,
-            arrived: Vec::new(),
+            news: News::default(),
             foreign: 0,
             deliveries: Vec::new(),
             asked: Vec::new(),
@@ -152,6 +165,14 @@ impl Peer {
             begin: false,
             start,
         }
+    }
+
+    /// Hands out what is new, and remembers requests and messages.
+    pub fn take_news(&mut self) -> News {
+        let news = std::mem::take(&mut self.news);
+        self.asked.extend_from_slice(&news.asked);
+        self.deliveries.extend_from_slice(&news.deliveries);
+        news
     }
 
     /// When to call [`Peer::tick`].
@@ -224,8 +245,18 @@ impl Peer {
 
     /// Polls to the timeout. The only place that does.
     pub(crate) fn drain(&mut self, now: Micros) {
+        let at = self.start + Duration::from_micros(now);
+        let mut rounds = 0;
         while !self.closed {
             match self.rtc.poll_output() {
+                // Which of several streams stops a round is up to a map; with more rounds it does
+                // not matter.
+                Ok(Output::Timeout(deadline)) if deadline <= at && rounds < ROUNDS_MAX => {
+                    rounds += 1;
+                    if let Err(error) = self.rtc.handle_input(Input::Timeout(at)) {
+                        self.fail(&error);
+                    }
+                }
                 Ok(Output::Timeout(deadline)) => {
                     let wait = deadline.saturating_duration_since(self.start).as_nanos();
                     let due = u64::try_from(wait.div_ceil(1_000)).unwrap_or(u64::MAX);
@@ -263,7 +294,7 @@ impl Peer {
             Event::RtpPacket(packet) => self.packet(&packet),
             Event::KeyframeRequest(request) => {
                 let (mid, rid) = (request.mid, request.rid);
-                self.asked.push(Asked { at: now, mid, rid });
+                self.news.asked.push(Asked { at: now, mid, rid });
                 let of = |source: &&mut Source| source.mid == Some(mid);
                 self.sources.iter_mut().filter(of).for_each(|source| source.want_keyframe(rid));
             }
@@ -276,7 +307,8 @@ impl Peer {
                 let Some(at) = self.channels.iter().position(|id| *id == Some(data.id)) else {
                     return;
                 };
-                self.deliveries.push(Delivery { at: now, reliable: at == 0, bytes: data.data });
+                let (reliable, bytes) = (at == 0, data.data);
+                self.news.deliveries.push(Delivery { at: now, reliable, bytes });
             }
             _ => {}
         }
@@ -286,7 +318,7 @@ impl Peer {
         let ssrc = packet.header.ssrc;
         let mid = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| stream.mid());
         match (mid, payload::read(&packet.payload)) {
-            (Some(mid), Some((tag, vp8))) => self.arrived.push(Arrived {
+            (Some(mid), Some((tag, vp8))) => self.news.arrived.push(Arrived {
                 mid,
                 ssrc: *ssrc,
                 ext_seq: *packet.seq_no,

@@ -108,9 +108,10 @@ impl Source {
         let seed = mix(&[seed, track]);
         let rung = |layer: u8| {
             let number = |what: u64| mix(&[seed, u64::from(layer), what]);
-            // One in two begins within 200 of a wrap.
+            // One in two begins just below a wrap.
             let near = |what: u64, wrap: u64| {
-                let back = below(number(what + 10), 200) + 1;
+                let close = if wrap > 1 << 16 { VIDEO_HZ } else { 200 };
+                let back = below(number(what + 10), close) + 1;
                 if number(what) % 2 == 0 { wrap - back } else { below(number(what + 20), wrap) }
             };
             Rung {

@@ -109,7 +109,8 @@ pub struct World {
     commands: Vec<Vec<Command>>,
     mail: BTreeMap<(Micros, u64), Mail>,
     mailed: u64,
-    mail_last: BTreeMap<(u8, u64), Micros>,
+    /// By sender and receiver: when the last one arrives, and how many there were.
+    mail_last: BTreeMap<(u8, u64), (Micros, u64)>,
 }
 
 impl World {
@@ -318,7 +319,7 @@ impl World {
         for place in self.awake.clone() {
             let peer = &mut self.peers[place];
             let outbox = std::mem::take(&mut peer.outbox);
-            let arrived = std::mem::take(&mut peer.arrived);
+            let news = peer.take_news();
             let said = std::mem::take(&mut peer.talks.said);
             let (session, lane) = (peer.id.session, peer.id.lanes[0]);
             if self.listening {
@@ -326,10 +327,10 @@ impl World {
             }
             self.net.send(lane, self.now, outbox);
             said.into_iter().for_each(|says| self.post(Mail::FromClient(session, says)));
-            self.trace_peer(place, &arrived);
+            self.trace_news(place, &news);
             let (peer, now) = (&self.peers[place], self.now);
             let (signal, slack) = (&self.signal, self.slack);
-            let verdict = self.oracle.judge(place, peer, &arrived, signal, now, slack);
+            let verdict = self.oracle.judge(place, peer, &news, signal, now, slack);
             if let Err(breach) = verdict {
                 self.breach(&breach);
             }
@@ -357,8 +358,10 @@ impl World {
             Mail::ToClient(session, _) => (2, session.0),
             Mail::FromClient(session, _) => (3, session.0),
         };
-        let more = below(mix(&[self.seed, 0x3a, self.mailed]), MAIL_DELAY);
-        let last = self.mail_last.entry(between).or_default();
+        // The delay hangs on who writes to whom and how often, not on what else is in the post.
+        let (last, count) = self.mail_last.entry(between).or_default();
+        *count += 1;
+        let more = below(mix(&[self.seed, 0x3a, between.0.into(), between.1, *count]), MAIL_DELAY);
         *last = (self.now + MAIL_DELAY + more).max(*last);
         self.mail.insert((*last, self.mailed), mail);
     }
