@@ -83,6 +83,9 @@ async function main() {
       const texts = await ada.page.locator('.figures').allTextContents();
       return texts.length === 2 && texts.every((text) => /1280×720 · \d+\sfps.*bit\/s · shard/.test(text));
     }, 40_000);
+    await ada.until('knows that both connections are well', () => {
+      return document.querySelectorAll('.quality[data-level="excellent"]').length === 2;
+    });
     await ada.page.setViewportSize({ width: 1120, height: 560 });
     await ada.until('has a layout', () => document.querySelector('.tile').clientWidth < 560);
     await ada.page.screenshot({ path: 'docs/call.png' });
