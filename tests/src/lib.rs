@@ -42,7 +42,7 @@ pub mod seeds;
 pub mod signal;
 pub mod source;
 pub mod talks;
-//#[cfg(test)]
-//mod tidy;
+#[cfg(test)]
+mod tidy;
 pub mod trace;
 pub mod world;
