@@ -333,9 +333,14 @@ fn checked(text: &str) -> Result<Vec<Section<'_>>, String> {
     if sections.len() > SECTIONS_MAX {
         return Err(format!("{} media sections, {SECTIONS_MAX} are allowed", sections.len()));
     }
-    // str0m would answer one of them, and an answer must have as many sections as its offer.
-    if sections.iter().filter(|section| section.kind.is_none()).count() > 1 {
-        return Err("more than one section that is neither audio nor video".to_owned());
+    // str0m would leave them out, and an answer must have as many sections as its offer.
+    let mut data = 0;
+    for media in text.lines().filter_map(|line| line.strip_prefix("m=")) {
+        match media.split_whitespace().next() {
+            Some("audio" | "video") => {}
+            Some("application") if data == 0 => data = 1,
+            _ => return Err("a section that is no sound, no picture and not the data".to_owned()),
+        }
     }
     Ok(sections)
 }
