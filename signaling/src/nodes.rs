@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use antipode_base::control::{self, PREFIX, ToNode, ToSignal, VERSION};
 use antipode_base::ids::NodeId;
-use antipode_base::limits::{NODE_HELLO_TIMEOUT, SHARDS_MAX};
+use antipode_base::limits::{NODE_HELLO_TIMEOUT, NODE_MEMBERS_MAX, SHARDS_MAX};
 use aws_lc_rs::hmac;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
@@ -155,6 +155,8 @@ enum LinkError {
     Proof,
     #[error("it says that it has {0} shards, 1 to {SHARDS_MAX} are possible")]
     Shards(u16),
+    #[error("it says that it holds more than {NODE_MEMBERS_MAX} members")]
+    Members,
     #[error("it took longer than {NODE_HELLO_TIMEOUT:?} to introduce itself")]
     Slow,
 }
@@ -247,9 +249,19 @@ impl Link {
             return Err(LinkError::Shards(shards));
         }
         frames.length_max = antipode_base::limits::CONTROL_FRAME_MAX;
-        let ToSignal::Snapshot { members } = frames.next().await? else {
-            return Err(LinkError::OutOfTurn);
-        };
+        let mut members = Vec::new();
+        loop {
+            let ToSignal::Snapshot { members: more, last } = frames.next().await? else {
+                return Err(LinkError::OutOfTurn);
+            };
+            members.extend(more);
+            if members.len() > NODE_MEMBERS_MAX {
+                return Err(LinkError::Members);
+            }
+            if last {
+                break;
+            }
+        }
         let (commands, queue) = mpsc::channel(NODE_QUEUE_MAX);
         let event = Event::NodeUp { node, link: self.number, shards, members, commands };
         Ok((node, event, queue))

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The node dials. Signaling speaks first with a [`ToNode::Challenge`]; the node answers with
-//! [`ToSignal::Hello`], whose proof shows that it holds the same secret, then with one
-//! [`ToSignal::Snapshot`] of what it still holds. After that both sides speak freely. A peer of
+//! [`ToSignal::Hello`], whose proof shows that it holds the same secret, then with
+//! [`ToSignal::Snapshot`]s of what it still holds. After that both sides speak freely. A peer of
 //! another [`VERSION`] is refused with a readable error.
 
 use bincode::Options;
@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::net::SocketAddr;
 
 use crate::command::Command;
-use crate::ids::{MemberId, NodeId, RoomId, SessionId, ShardId, TrackId};
+use crate::ids::{MemberId, NodeId, RoomId, SessionId, ShardId};
 use crate::limits::{CONTROL_FRAME_MAX, MEMO_MAX};
 use crate::notice::Notice;
 use crate::stats::ShardStats;
 
 /// Changes with every change of a type that travels here.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Bytes of the length before each message.
 pub const PREFIX: usize = 4;
@@ -65,15 +65,6 @@ pub struct Memo {
     pub bytes: Vec<u8>,
 }
 
-/// A track that was live when the snapshot was taken; what a lost notice would have said.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LiveTrack {
-    /// The publishing session.
-    pub session: SessionId,
-    /// The track.
-    pub track: TrackId,
-}
-
 /// Node → signaling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToSignal {
@@ -90,10 +81,13 @@ pub enum ToSignal {
         /// Where clients reach its media, as its candidates say.
         media: Vec<SocketAddr>,
     },
-    /// Right after the hello: the members whose sessions live.
+    /// Right after the hello: the members whose sessions live. Several, where one frame could not
+    /// hold them all.
     Snapshot {
         /// One per member.
         members: Vec<Memo>,
+        /// It was the last one.
+        last: bool,
     },
     /// From one shard.
     Notice {
@@ -181,6 +175,7 @@ pub fn check_memo(memo: &Memo) -> Result<(), FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::TrackId;
 
     fn sample() -> ToNode {
         ToNode::Command {

@@ -11,6 +11,8 @@ use core::time::Duration;
 pub const SHARDS_MAX: usize = 256;
 /// Sessions of one shard.
 pub const SESSIONS_PER_SHARD_MAX: usize = 8_192;
+/// Members of one node, as signaling takes them back from it.
+pub const NODE_MEMBERS_MAX: usize = SHARDS_MAX * SESSIONS_PER_SHARD_MAX;
 /// Rooms of one shard.
 pub const ROOMS_PER_SHARD_MAX: usize = 4_096;
 

@@ -57,7 +57,7 @@ impl Signaling {
         };
         assert_eq!(version, VERSION);
         assert!(is_proof(SECRET, &proof), "the proof is that of the secret");
-        let ToSignal::Snapshot { members } = peer.receive() else {
+        let ToSignal::Snapshot { members, .. } = peer.receive() else {
             panic!("the second message is a snapshot")
         };
         (peer, node, members)

@@ -119,7 +119,7 @@ pub struct Node {
 impl Node {
     pub async fn join(server: &Server, id: u64, held: Vec<Memo>) -> Self {
         let mut node = Self::introduce(server, id, VERSION, SECRET).await;
-        node.send(&ToSignal::Snapshot { members: held }).await;
+        node.send(&ToSignal::Snapshot { members: held, last: true }).await;
         node
     }
 

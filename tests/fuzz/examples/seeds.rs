@@ -69,7 +69,7 @@ fn control(folder: &Path) -> Outcome {
     let media = vec!["127.0.0.1:7882".parse()?, "[::1]:7882".parse()?];
     let node = NodeId(1);
     encode(&ToSignal::Hello { version: 1, proof: [7; 32], node, shards: 2, media }, &mut stream)?;
-    encode(&ToSignal::Snapshot { members: vec![memo] }, &mut stream)?;
+    encode(&ToSignal::Snapshot { members: vec![memo], last: true }, &mut stream)?;
     let shard = ShardId(1);
     for notice in notices() {
         encode(&ToSignal::Notice { shard, notice }, &mut stream)?;
@@ -192,11 +192,15 @@ fn offer() -> String {
 fn sdp(folder: &Path) -> Outcome {
     let view = Client::offering(Part::Viewer, PUBLISHER, plain::crypto(), Instant::now()).1;
     let again = [offer().as_str(), offer().as_str()].join("\u{1}");
+    let data = view.find("m=application").map_or("", |at| &view[at..]);
+    let twice = [view.as_str(), data.replace("a=mid:", "a=mid:x").as_str()].concat();
     for (name, role, text) in [
         ("publish", 0, offer()),
         ("publish-alone", 1, offer()),
         ("restart", 0, again),
         ("view", 0, view.clone()),
+        ("text", 0, view.replace("m=application", "m=text")),
+        ("data-twice", 0, twice),
         ("answer", 2, view.replace("actpass", "active")),
         ("browser", 0, BROWSER.replace('\n', "\r\n")),
     ] {

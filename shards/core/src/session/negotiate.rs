@@ -309,7 +309,11 @@ impl Session {
     fn accept_answer(&mut self, id: u32, text: &str, fx: &mut Effects) -> Result<(), String> {
         let sections = checked(text)?;
         let pending = self.negotiation.pending.take_if(|(pending, _)| *pending == id);
-        let Some((_, pending)) = pending else { return Err("no offer waits for it".to_owned()) };
+        let Some((_, pending)) = pending else {
+            // To an offer that was given up for a restart: its answer may still be on its way.
+            let stale = id <= self.negotiation.last_id;
+            return if stale { Ok(()) } else { Err("no such offer was made".to_owned()) };
+        };
         let answer = SdpAnswer::from_sdp_string(text).map_err(|error| error.to_string())?;
         let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
         accepted.map_err(|error| error.to_string())?;

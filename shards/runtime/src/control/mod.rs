@@ -292,8 +292,9 @@ impl Control {
         let until = now + CONTROL_REDIAL_MAX;
         self.state = State::Talking { line, accepted: false, until };
         self.tell(&hello);
-        for members in snapshots(self.memos.iter()) {
-            self.tell(&ToSignal::Snapshot { members });
+        let mut frames = snapshots(self.memos.iter()).into_iter().peekable();
+        while let Some(members) = frames.next() {
+            self.tell(&ToSignal::Snapshot { members, last: frames.peek().is_none() });
         }
         self.talk(now);
     }

@@ -196,7 +196,7 @@ fn snapshots_fit_their_frames() {
     assert_eq!(frames.iter().map(Vec::len).sum::<usize>(), 600);
     assert!(frames.len() > 1);
     for members in frames {
-        let frame = ToSignal::Snapshot { members };
+        let frame = ToSignal::Snapshot { members, last: false };
         antipode_base::control::encode(&frame, &mut Vec::new()).expect("it fits");
     }
 }
