@@ -16,9 +16,14 @@ const REVIVAL_MS_MAX = 10_000;
 /** How long pictures are watched after everything is back. */
 const WATCH_MS = 5_000;
 
-async function twoInACall({ server, browser }, params) {
+/**
+ * Each in a browser of its own. A full reconnect opens the camera anew, and when two pages of one
+ * browser do so at once, its one fake camera can stand still for both: the page's own preview too,
+ * with no frame at all in `media-source`.
+ */
+async function twoInACall({ server, browser, another }, params) {
   const alice = await joinPage(browser, server, { room: 's', name: 'alice', ...params });
-  const bob = await joinPage(browser, server, { room: 's', name: 'bob', ...params });
+  const bob = await joinPage(await another(), server, { room: 's', name: 'bob', ...params });
   await alice.seesAndHears(await bob.identity());
   await bob.seesAndHears(await alice.identity());
   for (const guest of [alice, bob]) {

@@ -12,15 +12,20 @@ const SCENE_MS = 180_000;
 export function scene(title, play, { serverArgs = [], browserArgs = [], ms = SCENE_MS } = {}) {
   test(title, { timeout: ms }, async (context) => {
     const server = await startServer(...serverArgs);
-    let browser;
+    const browsers = [];
+    /** One more browser: pages of one share its fake camera. */
+    const another = async () => {
+      browsers.push(await launch(...browserArgs));
+      return browsers.at(-1);
+    };
     try {
-      browser = await launch(...browserArgs);
-      await play({ server, browser, note: (text) => context.diagnostic(text) });
+      const browser = await another();
+      await play({ server, browser, another, note: (text) => context.diagnostic(text) });
     } catch (error) {
       console.error(`--- the server's last lines (${title}) ---\n${server.tail()}\n---`);
       throw error;
     } finally {
-      await browser?.close();
+      for (const browser of browsers) await browser.close();
       await server.stop();
     }
   });
