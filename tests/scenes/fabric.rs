@@ -19,7 +19,7 @@ const MEMBERS_MAX: usize = 4;
 /// Deeds of one scene.
 const DEEDS: u64 = 14;
 
-scene!(FABRIC, anything_may_happen, 40, setup, play);
+scene!(FABRIC, anything_may_happen, 150, setup, play);
 
 fn faults(dice: &mut Dice) -> Faults {
     // Half of the paths are clean, so that the stricter oracles have something to judge.

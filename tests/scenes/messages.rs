@@ -80,7 +80,8 @@ fn lossy(_: u64) -> Setup {
 fn order(world: &mut World) {
     let al = world.join("al", 1, 0);
     let bo = world.join("bo", 1, 1);
-    world.until("channels open", 15 * S, |w| {
+    // SCTP repeats a lost beginning after 3, 6, 12 and 24 s.
+    world.until("channels open", 60 * S, |w| {
         [al, bo].iter().all(|m| w.peers[w.peer(*m, true)].has_channels())
     });
     let texts: Vec<String> = (0..40).map(|n| format!("{n} {}", "x".repeat(n * 50))).collect();

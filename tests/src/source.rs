@@ -108,10 +108,11 @@ impl Source {
         let seed = mix(&[seed, track]);
         let rung = |layer: u8| {
             let number = |what: u64| mix(&[seed, u64::from(layer), what]);
-            // One in two begins just below a wrap.
+            // One in two begins just below a wrap, but not so near that a receiver which misses the
+            // first packets cannot know that there was a wrap (RFC 3711 §3.3.1).
             let near = |what: u64, wrap: u64| {
                 let close = if wrap > 1 << 16 { VIDEO_HZ } else { 200 };
-                let back = below(number(what + 10), close) + 1;
+                let back = below(number(what + 10), close) + 60;
                 if number(what) % 2 == 0 { wrap - back } else { below(number(what + 20), wrap) }
             };
             Rung {
