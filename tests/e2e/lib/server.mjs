@@ -65,7 +65,9 @@ class Server {
 
   async isReady() {
     if (this.process.exitCode !== null) throw new Error(`it ended with ${this.process.exitCode}`);
-    return (await fetch(`${this.url}/readyz`)).ok;
+    if (!(await fetch(`${this.url}/readyz`)).ok) return false;
+    // The shards' counters come once a second, so they come a little later than the node itself.
+    return (await (await fetch(`${this.url}/metrics`)).text()).includes('antipode_sessions{');
   }
 
   /** The pid of the child that runs `antipode node` or `antipode signal`. */
