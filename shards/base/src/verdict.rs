@@ -29,11 +29,11 @@ reasons! {
     NotOurs = "not_ours",
     /// An RTP datagram above [`crate::limits::RTP_MAX`], or one that the kernel had to cut.
     Oversized = "oversized",
-    /// STUN that does not parse, or no binding request.
+    /// STUN that does not parse, has no MESSAGE-INTEGRITY, or is no binding request.
     StunMalformed = "stun_malformed",
     /// STUN for a ufrag that no session has.
     StunUnknownUfrag = "stun_unknown_ufrag",
-    /// STUN whose MESSAGE-INTEGRITY is missing or wrong.
+    /// STUN whose MESSAGE-INTEGRITY is wrong.
     StunBadIntegrity = "stun_bad_integrity",
     /// DTLS, SRTP or SRTCP from an address that no session has validated.
     UnknownAddress = "unknown_address",
