@@ -26,6 +26,8 @@ pub const TRACKS_PER_SESSION_MAX: usize = 16;
 pub const SUBSCRIPTIONS_PER_SESSION_MAX: usize = 512;
 /// Hops of one track: local viewers, shards and nodes together.
 pub const HOPS_PER_TRACK_MAX: usize = 16_384;
+/// Packets of each layer of a video track that a shard keeps for repeats: about two seconds.
+pub const CACHE_PACKETS: usize = 512;
 /// Simulcast layers of one track.
 pub const LAYERS_MAX: usize = 3;
 /// Members of a room on one shard before the next one is placed on another shard.
@@ -171,3 +173,4 @@ const _: () = assert!(TRAIN_SEGMENTS_MAX * RTP_MAX < 65_536);
 const _: () = assert!(JOIN_REQUEST_PACKED_MAX <= JOIN_REQUEST_MAX);
 const _: () = assert!(SDP_MAX <= SIGNAL_MESSAGE_MAX && SIGNAL_MESSAGE_MAX <= CONTROL_FRAME_MAX);
 const _: () = assert!(LAYERS_MAX <= 8);
+const _: () = assert!(CACHE_PACKETS.is_power_of_two());
