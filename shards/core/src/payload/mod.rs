@@ -2,6 +2,21 @@
 //!
 //! Pure functions over the RTP payload. They look at a handful of bytes, never follow a length
 //! beyond the payload, and answer "no keyframe" where they cannot tell.
+//!
+//! What the layers of a track are is read beside it:
+//!
+//! | module | what it reads |
+//! | --- | --- |
+//! | [`vp8`] | the VP8 payload descriptor: numbers, temporal layer |
+//! | [`vp9`] | the VP9 payload descriptor: numbers, layers, scalability structure; patches the numbers |
+//! | [`dependency`] | the dependency descriptor, a header extension of AV1 and others; rewrites it |
+//! | [`allocation`] | video layers allocation, a header extension: which layers at which bitrate |
+
+pub(crate) mod allocation;
+pub(crate) mod dependency;
+mod list;
+pub(crate) mod vp8;
+pub(crate) mod vp9;
 
 use antipode_base::media::Codec;
 use antipode_relay::packet::Shape;
@@ -19,6 +34,15 @@ pub(crate) struct Glance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
+/// The size of a picture, in pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resolution {
+    /// At most 65536.
+    pub(crate) width: u32,
+    /// At most 65536.
+    pub(crate) height: u32,
+}
+
 /// Reads the payload of one packet.
 ///
 /// # Errors
@@ -33,49 +57,13 @@ pub(crate) fn glance(codec: Codec, payload: &[u8]) -> Result<Glance, Malformed> 
             }
             true
         }
-        Codec::Vp8 => return vp8(payload),
+        Codec::Vp8 => return vp8::glance(payload),
         Codec::Vp9 => vp9_keyframe(payload).ok_or(Malformed)?,
         Codec::H264 => h264_keyframe(payload).ok_or(Malformed)?,
         Codec::H265 => h265_keyframe(payload).ok_or(Malformed)?,
         Codec::Av1 => av1_keyframe(payload).ok_or(Malformed)?,
     };
     Ok(Glance { keyframe, shape: Shape::Plain })
-}
-
-/// RFC 7741 §4.2 and §4.3.
-///
-/// ```text
-///   |X|R|N|S|R| PID |   then, if X:  |I|L|T|K| RSV |  |M| PictureID |  | TL0PICIDX |  |TID|Y|KEYIDX|
-/// ```
-fn vp8(payload: &[u8]) -> Result<Glance, Malformed> {
-    let mut bytes = payload.iter().copied();
-    let mut next = || bytes.next().ok_or(Malformed);
-    let first = next()?;
-    let mut picture_id = None;
-    let mut picture_id_long = false;
-    let mut tl0_pic_idx = None;
-    if first & 0x80 != 0 {
-        let present = next()?;
-        if present & 0x80 != 0 {
-            let high = next()?;
-            picture_id_long = high & 0x80 != 0;
-            picture_id = Some(if picture_id_long {
-                u16::from(high & 0x7f) << 8 | u16::from(next()?)
-            } else {
-                u16::from(high)
-            });
-        }
-        if present & 0x40 != 0 {
-            tl0_pic_idx = Some(next()?);
-        }
-        if present & 0x30 != 0 {
-            next()?;
-        }
-    }
-    let frame = next()?;
-    let starts_frame = first & 0x10 != 0 && first & 0x07 == 0;
-    let keyframe = starts_frame && frame & 0x01 == 0;
-    Ok(Glance { keyframe, shape: Shape::Vp8 { picture_id, picture_id_long, tl0_pic_idx } })
 }
 
 /// RFC 9628 §4.2: not predicted (P=0), begins a frame (B=1), and is the lowest spatial layer.
@@ -142,32 +130,6 @@ mod tests {
 
     fn plain(codec: Codec, payload: &[u8]) -> Option<bool> {
         glance(codec, payload).ok().map(|glance| glance.keyframe)
-    }
-
-    #[test]
-    fn vp8_golden_bytes() {
-        // As Chromium sends them: X, I with 15 bits, L, T.
-        let key = [0x90, 0xe0, 0x92, 0x34, 0x07, 0x20, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a];
-        let shape =
-            Shape::Vp8 { picture_id: Some(0x1234), picture_id_long: true, tl0_pic_idx: Some(7) };
-        assert_eq!(glance(Codec::Vp8, &key), Ok(Glance { keyframe: true, shape }));
-        let mut delta = key;
-        delta[6] |= 1;
-        assert_eq!(glance(Codec::Vp8, &delta), Ok(Glance { keyframe: false, shape }));
-        let mut middle = key;
-        middle[0] = 0x80;
-        assert_eq!(glance(Codec::Vp8, &middle), Ok(Glance { keyframe: false, shape }));
-        // The shortest descriptor, and a 7-bit picture id.
-        let bare = Shape::Vp8 { picture_id: None, picture_id_long: false, tl0_pic_idx: None };
-        assert_eq!(glance(Codec::Vp8, &[0x10, 0x10]), Ok(Glance { keyframe: true, shape: bare }));
-        let short = Shape::Vp8 { picture_id: Some(5), picture_id_long: false, tl0_pic_idx: None };
-        assert_eq!(
-            glance(Codec::Vp8, &[0x90, 0x80, 0x05, 0x10]),
-            Ok(Glance { keyframe: true, shape: short })
-        );
-        for cut in 0..7 {
-            assert_eq!(glance(Codec::Vp8, &key[..cut]), Err(Malformed), "{cut}");
-        }
     }
 
     #[test]
