@@ -8,7 +8,7 @@ use antipode_base::ids::TrackId;
 use antipode_base::media::{Codec, Layer};
 use antipode_relay::doorbell::{Doorbell, Wake};
 use antipode_relay::mesh::{Port, mesh};
-use antipode_relay::packet::{Packet, Shape};
+use antipode_relay::packet::{Mark, Packet, Pictures, Shape};
 
 /// Bytes of a full video packet's payload.
 pub const PAYLOAD: usize = 1_100;
@@ -29,7 +29,15 @@ pub fn packet(ext_seq: u64, arrival: Instant) -> Packet {
         timestamp: (ext_seq * 3_000) as u32,
         marker: true,
         keyframe: true,
-        shape: Shape::Vp8 { picture_id: Some(0x1234), picture_id_long: true, tl0_pic_idx: Some(7) },
+        shape: Shape::Pictures(Pictures {
+            picture_id: Some(0x1234),
+            picture_id_long: true,
+            picture_id_at: 2,
+            tl0_pic_idx: Some(7),
+            tl0_pic_idx_at: 4,
+        }),
+        mark: Mark { begins: true, sync: true, ..Mark::default() },
+        descriptor: None,
         extensions: Default::default(),
         arrival,
         payload: payload.into(),

@@ -6,20 +6,71 @@ use std::time::Instant;
 use antipode_base::ids::TrackId;
 use antipode_base::media::{Codec, Layer};
 
-/// What the forwarder needs of the payload's own header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the payload's own header holds that differs from viewer to viewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shape {
-    /// Nothing beyond [`Packet::keyframe`].
+    /// Nothing.
+    #[default]
     Plain,
-    /// RFC 7741 §4.2. Absent fields are `None`.
-    Vp8 {
-        /// PictureID, 7 or 15 bits.
-        picture_id: Option<u16>,
-        /// Whether it has 15 bits.
-        picture_id_long: bool,
-        /// TL0PICIDX.
-        tl0_pic_idx: Option<u8>,
-    },
+    /// Numbers of pictures: VP8 (RFC 7741 §4.2) and VP9 (RFC 9628 §4.2).
+    Pictures(Pictures),
+}
+
+/// Numbers of pictures, and where they stand in the payload. Absent ones are `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pictures {
+    /// PictureID, 7 or 15 bits.
+    pub picture_id: Option<u16>,
+    /// Whether it has 15 bits.
+    pub picture_id_long: bool,
+    /// Offset of its first byte.
+    pub picture_id_at: u8,
+    /// TL0PICIDX.
+    pub tl0_pic_idx: Option<u8>,
+    /// Its offset.
+    pub tl0_pic_idx_at: u8,
+}
+
+impl Pictures {
+    /// The widest PictureID.
+    pub const ID_MASK: u16 = 0x7fff;
+
+    /// Writes other numbers over those in the payload that these were read from. Widths stay.
+    pub fn patch(&self, payload: &mut [u8], picture_id: u16, tl0_pic_idx: u8) {
+        if self.picture_id.is_some()
+            && let Some(place) = payload.get_mut(usize::from(self.picture_id_at)..)
+        {
+            let [high, low] = picture_id.to_be_bytes();
+            match place {
+                [first, second, ..] if self.picture_id_long => {
+                    (*first, *second) = (high | 0x80, low);
+                }
+                [first, ..] if !self.picture_id_long => *first = low & 0x7f,
+                _ => {}
+            }
+        }
+        if self.tl0_pic_idx.is_some()
+            && let Some(byte) = payload.get_mut(usize::from(self.tl0_pic_idx_at))
+        {
+            *byte = tl0_pic_idx;
+        }
+    }
+}
+
+/// Where a packet stands in its frame, and its frame among the layers of its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// First packet of a frame; with spatial layers in one stream, of one layer's frame.
+    pub begins: bool,
+    /// Last packet of such a frame.
+    pub ends: bool,
+    /// Temporal layer, 0 the lowest; 0 too when the sender does not say.
+    pub temporal: u8,
+    /// A decoder that had only lower temporal layers can take up this one from here.
+    pub sync: bool,
+    /// Spatial layers share one stream with one numbering (SVC): [`Packet::layer`] is the spatial
+    /// layer then. Otherwise each layer is a stream of its own (simulcast).
+    pub svc: bool,
 }
 
 /// Header extension values that travel with a packet.
@@ -61,6 +112,10 @@ pub struct Packet {
     pub keyframe: bool,
     /// The payload's own header.
     pub shape: Shape,
+    /// Its place among frames and layers.
+    pub mark: Mark,
+    /// Dependency descriptor (AV1 RTP specification, appendix A), as on the wire.
+    pub descriptor: Option<Arc<[u8]>>,
     /// Header extensions.
     pub extensions: Extensions,
     /// The publisher's clock; `None` before its first report.
@@ -69,4 +124,11 @@ pub struct Packet {
     pub arrival: Instant,
     /// RTP payload without header, at most [`antipode_base::limits::RTP_MAX`] bytes.
     pub payload: Arc<[u8]>,
+}
+
+impl Packet {
+    /// The stream whose numbering the packet has: its layer with simulcast, one for all with SVC.
+    pub fn stream(&self) -> Layer {
+        if self.mark.svc { Layer::BASE } else { self.layer }
+    }
 }

@@ -35,12 +35,14 @@ pub struct DataParcel {
 /// Small messages between shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// The sender has a viewer of this track of yours. Idempotent.
+    /// The sender has viewers of this track of yours. Sent again when they need more or less of it.
     Watch {
         /// The track.
         track: TrackId,
-        /// The viewer's room; a track of another room is not handed out.
+        /// The viewers' room; a track of another room is not handed out.
         room: RoomId,
+        /// The highest layer that any of them uses; `None` while all of them pause.
+        layer_max: Option<Layer>,
     },
     /// The sender's last viewer of it is gone. Idempotent.
     Unwatch {

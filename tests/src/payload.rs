@@ -59,7 +59,9 @@ pub fn video(tag: &Tag, vp8: &Vp8, len: usize) -> Vec<u8> {
     let [high, low] = vp8.picture_id.to_be_bytes();
     let frame = if tag.index == 0 { u8::from(!tag.keyframe) } else { 0xab };
     // X; I, L and T present; M says that the PictureID is long; Y is not set.
-    let mut out = vec![0x80 | start, 0xe0, 0x80 | high, low, vp8.tl0, vp8.tid << 6, frame];
+    // Y: frames of the upper temporal layer need the lower one alone.
+    let sync = if vp8.tid > 0 { 0x20 } else { 0 };
+    let mut out = vec![0x80 | start, 0xe0, 0x80 | high, low, vp8.tl0, vp8.tid << 6 | sync, frame];
     body(tag, &mut out);
     fill(&mut out, len);
     out

@@ -122,7 +122,12 @@ fn pair((a_seq, a): (u64, &Kept), (b_seq, b): (u64, &Kept)) -> Result<(), String
         return fail("picture ids do not go on by one");
     }
     let whole = a.tag.index + 1 == a.tag.count;
-    let goes_on = same_layer && b.tag.frame == a.tag.frame + 1 && whole && b.tag.index == 0;
+    // The next frame, or one before which only frames were left out that it does not need: those of
+    // the upper temporal layer, since the lower one counts its own.
+    let next = b.tag.frame == a.tag.frame + 1;
+    let counted = b8.tl0.wrapping_sub(a8.tl0) == u8::from(b8.tid == 0);
+    let thinned = b.tag.frame > a.tag.frame && counted;
+    let goes_on = same_layer && (next || thinned) && whole && b.tag.index == 0;
     if goes_on || b.tag.starts() {
         return Ok(());
     }
@@ -142,6 +147,12 @@ mod tests {
         Kept { at: 0, timestamp: ts, tag, vp8: Some(Vp8 { picture_id, tl0: 0, tid: 0 }) }
     }
 
+    /// A frame behind the fifth, of a temporal layer.
+    fn counted(frame: u32, tl0: u8, tid: u8) -> Kept {
+        let kept = kept(0, frame, 0, false, 200, 8);
+        Kept { vp8: Some(Vp8 { picture_id: 8, tl0, tid }), ..kept }
+    }
+
     #[test]
     fn pairs_table() {
         let key0 = kept(0, 5, 0, true, 100, 7);
@@ -151,6 +162,9 @@ mod tests {
             ("index again", key0, key0, 0, false),
             ("next frame", key1, kept(0, 6, 0, false, 200, 8), 0, true),
             ("cut frame", key0, kept(0, 6, 0, false, 200, 8), 0, false),
+            ("upper layer left out", key1, counted(7, 1, 0), 0, true),
+            ("lower layer left out", key1, counted(7, 2, 0), 0, false),
+            ("upper layer after a hole", key1, counted(8, 1, 1), 0, false),
             ("same time", key1, kept(0, 6, 0, false, 100, 8), 0, false),
             ("backwards", key1, kept(0, 6, 0, false, 99, 8), 0, false),
             ("picture skipped", key1, kept(0, 6, 0, false, 200, 9), 0, false),

@@ -30,6 +30,8 @@ pub const HOPS_PER_TRACK_MAX: usize = 16_384;
 pub const CACHE_PACKETS: usize = 512;
 /// Simulcast layers of one track.
 pub const LAYERS_MAX: usize = 3;
+/// Frames that one frame may need, as its descriptor names them: H264 knows 16, AV1 and VP9 fewer.
+pub const FRAME_DIFFS_MAX: usize = 16;
 /// Members of a room on one shard before the next one is placed on another shard.
 pub const ROOM_SPILL_MEMBERS: usize = 64;
 

@@ -59,6 +59,8 @@ reasons! {
     NotConnected = "not_connected",
     /// The viewer paused the track.
     Paused = "paused",
+    /// The viewer's bandwidth does not suffice for even the smallest layer.
+    Starved = "starved",
     /// Another layer than the viewer's current one.
     OtherLayer = "other_layer",
     /// Nothing may be sent before a keyframe.

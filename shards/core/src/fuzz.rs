@@ -4,6 +4,8 @@ use antipode_base::media::Codec;
 use antipode_relay::packet::Shape;
 use str0m::config::CryptoProvider;
 
+use crate::payload::dependency::{self, DESCRIPTOR_MAX, Descriptor, Structure};
+use crate::payload::{allocation, vp8, vp9};
 use crate::session::config::SessionSetup;
 use crate::shard::{Shard, ShardConfig};
 use crate::{data, payload, sdp};
@@ -25,6 +27,95 @@ pub fn stamp(packet: &[u8], identity: &str, sid: &str) -> Option<(Vec<u8>, Vec<S
 /// Whether a decoder can start with this payload, and its numbers.
 pub fn glance(codec: Codec, payload: &[u8]) -> Option<(bool, Shape)> {
     payload::glance(codec, payload).ok().map(|glance| (glance.keyframe, glance.shape))
+}
+
+/// Reads the layers of a payload, and writes other numbers into it.
+///
+/// # Panics
+/// When what was read does not hold together.
+pub fn layers(codec: Codec, payload: &[u8]) {
+    match codec {
+        Codec::Vp8 => {
+            let (Ok(layers), Ok(seen)) = (vp8::layers(payload), vp8::glance(payload)) else {
+                return assert!(vp8::layers(payload).is_err() && vp8::glance(payload).is_err());
+            };
+            assert!(layers.temporal <= Some(3));
+            let mut copy = payload.to_vec();
+            if let Shape::Pictures(pictures) = seen.shape {
+                pictures.patch(&mut copy, !0, !0);
+            }
+            assert_eq!(vp8::layers(&copy), Ok(layers), "more than numbers was changed");
+        }
+        Codec::Vp9 => {
+            let Ok(read) = vp9::parse(payload) else { return };
+            assert!(read.length <= payload.len());
+            assert_eq!(
+                payload::glance(codec, payload).map(|seen| seen.keyframe),
+                Ok(read.keyframe)
+            );
+            let mut copy = payload.to_vec();
+            if let Shape::Pictures(pictures) = read.glance().shape {
+                pictures.patch(&mut copy, !0, !0);
+            }
+            let picture_id = read
+                .picture_id
+                .map(|id| vp9::PictureId { value: if id.long { 0x7fff } else { 0x7f }, ..id });
+            let tl0_pic_idx = read.tl0_pic_idx.map(|index| vp9::Tl0PicIdx { value: !0, ..index });
+            assert_eq!(vp9::parse(&copy), Ok(vp9::Vp9 { picture_id, tl0_pic_idx, ..read }));
+            assert_eq!(copy[read.length..], payload[read.length..], "the frame was changed");
+        }
+        _ => {}
+    }
+}
+
+/// Reads a dependency descriptor with the structure of another one, writes it with another number and
+/// mask, and reads that.
+///
+/// # Panics
+/// When what was read does not hold together, or means something else when it was written again.
+pub fn dependency(keyframe: &[u8], frame: &[u8], frame_number: u16, mask: Option<u32>) {
+    let known = dependency::parse(keyframe, None).ok().and_then(|read| read.attached);
+    let Ok(before) = dependency::parse(frame, known.as_deref()) else { return };
+    let structure = before.attached.as_ref().or(known.as_ref());
+    let structure = structure.expect("without a structure nothing can be read");
+    targets(structure, &before);
+    let mut out = [0; DESCRIPTOR_MAX];
+    let written = dependency::rewrite(frame, structure, frame_number, mask, &mut out);
+    // A mask takes up to 37 bits.
+    assert!(written.is_ok() || frame.len() + 5 > DESCRIPTOR_MAX, "room enough");
+    let Ok(written) = written else { return };
+    let after = dependency::parse(written, known.as_deref());
+    let active_targets = mask.map(|mask| mask & structure.every_target()).or(before.active_targets);
+    assert_eq!(after, Ok(Descriptor { frame_number, active_targets, ..before }));
+}
+
+fn targets(structure: &Structure, frame: &Descriptor) {
+    for target in 0..structure.target_count() {
+        assert!(frame.is_in(target) || !frame.switches_to(target));
+        if let Some(reach) = structure.target(target) {
+            let best = |active| structure.target_for(reach.spatial, reach.temporal, active);
+            assert_eq!(best(1 << target), Some(target));
+            let best = best(structure.every_target()).and_then(|best| structure.target(best));
+            assert_eq!(best, Some(reach), "nothing lower is better");
+        }
+        let chain = structure.chain_of(target);
+        assert_eq!(chain.is_some(), structure.chain_count() > 0);
+        assert!(chain.is_none_or(|chain| chain < structure.chain_count()));
+        let before = chain.and_then(|chain| frame.before_in_chain(chain));
+        assert!(before != Some(frame.frame_number));
+    }
+    assert_eq!(frame.resolution, structure.resolution(frame.spatial));
+}
+
+/// Reads which layers a sender sends: stream, spatial id and bits per second of each.
+pub fn allocation(message: &[u8]) -> Option<Vec<(u8, u8, Vec<u64>)>> {
+    let read = allocation::parse(message).ok()?;
+    assert!(read.stream < read.streams);
+    let layers = read.layers.iter().map(|layer| {
+        let bitrates = layer.bitrates.iter().map(|bitrate| bitrate.0).collect();
+        (layer.stream, layer.spatial, bitrates)
+    });
+    Some(layers.collect())
 }
 
 /// Scans a description and writes it again: refusing each section whose `mid` has an odd length,

@@ -53,6 +53,8 @@ mod tests {
             marker: false,
             keyframe: true,
             shape: Shape::Plain,
+            mark: Default::default(),
+            descriptor: None,
             extensions: Extensions {
                 audio_level: Some(level),
                 voice_activity: voice,

@@ -15,8 +15,12 @@ use antipode_base::media::Layer;
 pub(crate) enum Reason {
     /// str0m's timeout, or a session's own patience. Holds its place in the table.
     Session(usize, SessionId),
+    /// A client knows of a section by now.
+    Begin(usize, SessionId, TrackId),
     /// A keyframe request that came too early.
     Keyframe(TrackId, Layer),
+    /// What viewers need of a track may have become less for good.
+    Demand(TrackId),
     /// Speakers are to be reported, silent tracks to be watched anew.
     Levels,
 }

@@ -1,4 +1,5 @@
-//! What the shard reads of packets by itself: data packets, and the headers of payloads.
+//! What the shard reads of packets by itself: data packets, the headers of payloads, and the header
+//! extensions that describe layers.
 //!
 //! The stamp is compared with how a client reads it: whatever a sender put into its packet, the
 //! receiver must see the sender that we stamped, and the destinations that we honoured.
@@ -8,7 +9,7 @@ use antipode_base::limits::DATA_PACKET_MAX;
 use antipode_base::media::Codec;
 use antipode_fuzz::feed::Feed;
 use antipode_fuzz::panics;
-use antipode_relay::packet::Shape;
+use antipode_relay::packet::{Pictures, Shape};
 use libfuzzer_sys::fuzz_target;
 use livekit_protocol::DataPacket;
 use livekit_protocol::data_packet::Value;
@@ -29,8 +30,10 @@ const CODECS: [Codec; 8] = [
 fuzz_target!(init: panics::install(), |data: &[u8]| {
     panics::run(data, &[], || {
         let mut feed = Feed(data);
-        match feed.byte() % 9 {
+        match feed.byte() % 11 {
             8 => data_packet(feed.rest()),
+            9 => dependency(feed),
+            10 => allocation(feed.rest()),
             codec => payload(CODECS[usize::from(codec)], feed.rest()),
         }
     });
@@ -65,10 +68,11 @@ fn payload(codec: Codec, payload: &[u8]) {
     if payload.is_empty() {
         assert_eq!(glance, None);
     }
+    antipode_core::fuzz::layers(codec, payload);
     // What we read is what the rewriter will find in the same place.
     if let (Codec::Vp8, Some((_, shape))) = (codec, glance) {
-        let Shape::Vp8 { picture_id, tl0_pic_idx, .. } = shape else {
-            panic!("VP8 has a shape of its own")
+        let Shape::Pictures(Pictures { picture_id, tl0_pic_idx, .. }) = shape else {
+            panic!("VP8 has picture numbers")
         };
         if let Ok(descriptor) = Vp8Descriptor::parse(payload) {
             let mut patch = descriptor.patch();
@@ -76,5 +80,26 @@ fn payload(codec: Codec, payload: &[u8]) {
             patch = tl0_pic_idx.map_or(patch, |index| patch.tl0_pic_idx(index));
             patch.build().expect("the numbers that were read can be written");
         }
+    }
+}
+
+/// A bit that says whether there is a mask, a frame number, the mask, a keyframe's descriptor, and one
+/// that may refer to it.
+fn dependency(mut feed: Feed<'_>) {
+    let masked = feed.byte() & 1 == 1;
+    let frame_number = feed.word();
+    let mask = u32::from(feed.word()) << 16 | u32::from(feed.word());
+    let keyframe = feed.chunk();
+    antipode_core::fuzz::dependency(keyframe, feed.rest(), frame_number, masked.then_some(mask));
+}
+
+fn allocation(message: &[u8]) {
+    let Some(layers) = antipode_core::fuzz::allocation(message) else { return };
+    assert!(layers.len() <= 16);
+    let places = |(stream, spatial, _): &(u8, u8, Vec<u64>)| (*stream, *spatial);
+    assert!(layers.is_sorted_by(|one, other| places(one) < places(other)), "{layers:?}");
+    for (stream, spatial, bitrates) in layers {
+        assert!(stream < 4 && spatial < 4 && (1..=4).contains(&bitrates.len()));
+        assert!(bitrates.iter().all(|bitrate| *bitrate < 1_000 << 35));
     }
 }

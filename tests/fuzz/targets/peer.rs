@@ -238,6 +238,9 @@ fn packet(feed: &mut Feed<'_>, now: Instant) -> Packet {
         marker: choice & 0x20 != 0,
         keyframe,
         shape,
+        mark: Default::default(),
+        descriptor: None,
+        sender_clock: None,
         extensions: Extensions {
             audio_level: Some(-((bytes & 0x7f) as i8)),
             voice_activity: Some(bytes & 0x80 != 0),

@@ -61,6 +61,8 @@ pub(crate) struct Estimator {
     loss: (u32, u32),
     probe: Probe,
     rtt: Duration,
+    /// What the viewer itself allows (REMB); `None` when it never said.
+    cap: Option<f64>,
 }
 
 /// Packets of the probe under way, by the two clocks (microseconds).
@@ -70,6 +72,9 @@ struct Probe {
     first: Option<(Instant, i64, u32)>,
     last: Option<(Instant, i64)>,
     packets: u32,
+    running: bool,
+    /// Transport-wide number of its last packet.
+    end: Option<u64>,
 }
 
 impl Default for Estimator {
@@ -85,20 +90,20 @@ impl Default for Estimator {
             loss: (0, 0),
             probe: Probe::default(),
             rtt: Duration::from_millis(100),
+            cap: None,
         }
     }
 }
 
-#[expect(dead_code, reason = "the allocator of bitrates is built on it next")]
 impl Estimator {
     /// What the path carries, as far as is known.
     pub(crate) fn estimate(&self) -> Bitrate {
-        Bitrate(self.target as u64)
+        Bitrate(self.cap.map_or(self.target, |cap| self.target.min(cap)) as u64)
     }
 
-    /// What arrived lately.
-    pub(crate) fn arriving(&self) -> Bitrate {
-        Bitrate(self.arrival_rate().unwrap_or(0.0) as u64)
+    /// The viewer's own idea of what it can take (draft-alvestrand-rmcat-remb).
+    pub(crate) fn set_cap(&mut self, cap: Bitrate) {
+        self.cap = Some((cap.0 as f64).clamp(FLOOR, CEILING));
     }
 
     /// Round-trip time as the viewer's reports tell it.
@@ -107,7 +112,8 @@ impl Estimator {
     }
 
     /// A packet went out under the transport-wide number `seq`.
-    pub(crate) fn sent(&mut self, seq: u64, bytes: usize, probe: bool, now: Instant) {
+    pub(crate) fn sent(&mut self, seq: u64, bytes: usize, now: Instant) {
+        let probe = self.probe.running;
         if self.sent.len() == SENT_MAX {
             self.sent.pop_front();
         }
@@ -119,6 +125,7 @@ impl Estimator {
         let before = self.target;
         let reference = i64::from(feedback.reference) * 64_000;
         let mut usage = None;
+        let mut over = false;
         for arrival in &feedback.arrivals {
             let Some(sent) = self.take_sent(arrival.seq) else { continue };
             self.loss.0 += 1;
@@ -130,11 +137,14 @@ impl Estimator {
                     if sent.probe {
                         self.probe.take(sent, at_us);
                     }
+                    over |= self.probe.end.is_some_and(|end| sent.seq >= end);
                     usage = self.trend.take(sent.at, at_us).or(usage);
                 }
             }
         }
-        self.finish_probe();
+        if over {
+            self.finish_probe();
+        }
         self.apply(usage, now);
         self.apply_loss(now);
         (self.target - before).abs() > before / 20.0
@@ -206,17 +216,22 @@ impl Estimator {
 
     /// A probe begins; what the last one left is forgotten.
     pub(crate) fn start_probe(&mut self) {
-        self.probe = Probe::default();
+        self.probe = Probe { running: true, ..Probe::default() };
+    }
+
+    /// The probe's last packet went out under that number.
+    pub(crate) fn end_probe(&mut self, seq: u64) {
+        self.probe.running = false;
+        self.probe.end = Some(seq);
     }
 
     /// Whether the path was overused within this time.
     pub(crate) fn backed_off_within(&self, time: Duration, now: Instant) -> bool {
-        self.backed_off.is_some_and(|at| now < at + time)
+        self.backed_off.is_some_and(|at| now <= at + time)
     }
 
     fn finish_probe(&mut self) {
-        if let Some(rate) = self.probe.rate() {
-            self.probe = Probe::default();
+        if let Some(rate) = std::mem::take(&mut self.probe).rate() {
             if rate > self.target {
                 self.target = rate.min(CEILING);
                 self.trend.forget();

@@ -12,8 +12,8 @@ use super::wire::ExtensionIds;
 use crate::forward::{Rewrite, Shift};
 
 /// Stretches of one input stream that are remembered, to find what a sequence number stood for. A
-/// viewer switches layers at most about once a second and asks for packets of the last second.
-const STRETCHES_MAX: usize = 8;
+/// stretch ends where packets are left out: with temporal layers some twenty times a second.
+const STRETCHES_MAX: usize = 48;
 /// Repeats that are remembered, so that one request is answered once.
 const REPEATS_MAX: usize = 128;
 /// `a=mid` goes along until the viewer reports on the stream, and so long at most.
@@ -22,12 +22,14 @@ const MID_PACKETS_MAX: u32 = 500;
 /// find together sooner with more).
 pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// From here on, sequence numbers stand for this input.
+/// Sequence numbers that stand for one input, in one way. What lies between two stretches was never
+/// seen here, and nobody can tell how it would have been numbered.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     ext_seq_from: u64,
+    ext_seq_to: u64,
     track: TrackId,
-    layer: Layer,
+    stream: Layer,
     shift: Shift,
 }
 
@@ -36,8 +38,8 @@ struct Stretch {
 pub(crate) struct Origin {
     /// The track.
     pub(crate) track: TrackId,
-    /// The rung.
-    pub(crate) layer: Layer,
+    /// Its stream.
+    pub(crate) stream: Layer,
     /// Its extended sequence number there.
     pub(crate) ext_seq: u64,
     /// From there to here.
@@ -61,6 +63,8 @@ pub(crate) struct Lane {
     pub(crate) ssrc: u32,
     /// The stream of repeats (RFC 4588); `None` when it was not negotiated.
     pub(crate) repair_ssrc: Option<u32>,
+    /// The payload type of repeats of what was sent last; `None` before.
+    pub(crate) repair_type: Option<u8>,
     /// Ids of the section's header extensions.
     pub(crate) ids: ExtensionIds,
     mid: String,
@@ -88,13 +92,14 @@ impl Lane {
         Lane {
             ssrc,
             repair_ssrc,
+            repair_type: None,
             ids,
             mid: mid.to_owned(),
             mid_known: false,
             cname: String::new(),
             packets: 0,
             bytes: 0,
-            stretches: VecDeque::with_capacity(STRETCHES_MAX),
+            stretches: VecDeque::new(),
             ext_seq_max: 0,
             repair_seq: u64::from(repair_seq >> 1) + 1,
             repeated: VecDeque::new(),
@@ -120,25 +125,38 @@ impl Lane {
 
     /// Takes note of a packet that goes out.
     pub(crate) fn sent(&mut self, rewrite: &Rewrite, packet: &Packet, now: Instant) {
-        if rewrite.start {
-            if self.stretches.len() == STRETCHES_MAX {
-                self.stretches.pop_front();
-            }
-            self.stretches.push_back(Stretch {
-                ext_seq_from: rewrite.ext_seq,
-                track: packet.track,
-                layer: packet.layer,
-                shift: rewrite.shift,
-            });
+        let newest = rewrite.ext_seq > self.ext_seq_max;
+        if newest {
+            self.stretch(rewrite, packet);
         }
         self.packets = self.packets.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(packet.payload.len() as u32);
-        if rewrite.ext_seq > self.ext_seq_max {
+        if newest {
             self.ext_seq_max = rewrite.ext_seq;
             let clock_hz = packet.codec.clock_hz();
             let ntp = packet.sender_clock.map(|clock| ntp_at(&clock, packet.timestamp, clock_hz));
             self.last = Some(Last { timestamp: rewrite.timestamp, sent: now, clock_hz, ntp });
         }
+    }
+
+    fn stretch(&mut self, rewrite: &Rewrite, packet: &Packet) {
+        if let Some(last) = self.stretches.back_mut()
+            && (last.track, last.stream) == (packet.track, packet.stream())
+            && last.shift == rewrite.shift
+        {
+            last.ext_seq_to = rewrite.ext_seq;
+            return;
+        }
+        if self.stretches.len() == STRETCHES_MAX {
+            self.stretches.pop_front();
+        }
+        self.stretches.push_back(Stretch {
+            ext_seq_from: rewrite.ext_seq,
+            ext_seq_to: rewrite.ext_seq,
+            track: packet.track,
+            stream: packet.stream(),
+            shift: rewrite.shift,
+        });
     }
 
     /// What was sent under a number that the viewer misses; `None` when it is too long ago, was never
@@ -151,13 +169,16 @@ impl Lane {
             return None;
         }
         let stretch = self.stretches.iter().rev().find(|s| s.ext_seq_from <= ext_seq)?;
+        if ext_seq > stretch.ext_seq_to {
+            return None;
+        }
         if self.repeated.len() == REPEATS_MAX {
             self.repeated.pop_front();
         }
         self.repeated.push_back((seq, now));
         Some(Origin {
             track: stretch.track,
-            layer: stretch.layer,
+            stream: stretch.stream,
             ext_seq: stretch.shift.input(ext_seq),
             shift: stretch.shift,
         })
@@ -219,6 +240,8 @@ mod tests {
             marker: true,
             keyframe: true,
             shape: Shape::Plain,
+            mark: Default::default(),
+            descriptor: None,
             extensions: Default::default(),
             sender_clock: Some(SenderClock { ntp: 100 << 32, timestamp: 90_000 }),
             arrival: now,
@@ -235,13 +258,13 @@ mod tests {
         for (layer, ext_seq) in [(0, 100), (0, 101), (0, 102), (2, 900), (2, 901)] {
             let packet = packet(7, layer, ext_seq, 0, now);
             let rewrite = if ext_seq == 100 || ext_seq == 900 {
-                rewriter.start(&packet)
+                rewriter.start(&packet, true)
             } else {
-                rewriter.go_on(&packet).unwrap()
+                rewriter.go_on(&packet, true).unwrap()
             };
             lane.sent(&rewrite, &packet, now);
         }
-        let mut find = |seq, now| lane.missing(seq, rtt, now).map(|o| (o.layer.0, o.ext_seq));
+        let mut find = |seq, now| lane.missing(seq, rtt, now).map(|o| (o.stream.0, o.ext_seq));
         assert_eq!(find(2, now), Some((0, 101)));
         assert_eq!(find(2, now), None, "asked twice within a round trip");
         assert_eq!(find(2, now + rtt), Some((0, 101)));
@@ -259,7 +282,7 @@ mod tests {
         assert!(lane.report(now).is_none(), "nothing was sent");
         // Half a second after the publisher's report.
         let packet = packet(7, 0, 1, 135_000, now);
-        lane.sent(&rewriter.start(&packet), &packet, now);
+        lane.sent(&rewriter.start(&packet, true), &packet, now);
         let report = lane.report(now + Duration::from_millis(500)).unwrap();
         assert_eq!(report.ntp, 101 << 32);
         assert_eq!(report.timestamp, 180_000);

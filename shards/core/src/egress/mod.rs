@@ -17,10 +17,12 @@
 //! | `rtcp` | reading feedback, writing sender reports |
 //! | `lane` | one stream: its history in a few words, its reports |
 //! | `trend`, `estimator` | what the path carries |
+//! | `probe` | when to look for more |
 
 pub(crate) mod estimator;
 pub(crate) mod keys;
 pub(crate) mod lane;
+mod probe;
 pub(crate) mod rtcp;
 mod seal;
 mod trend;
@@ -29,16 +31,18 @@ pub(crate) mod wire;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use antipode_base::media::Bitrate;
+use antipode_base::media::{Bitrate, Kind};
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Packet, Shape};
 use str0m::crypto::CryptoProvider;
 
 use crate::forward::Rewrite;
 use crate::io::Transmit;
+use crate::session::codecs::PayloadTypes;
 use estimator::Estimator;
 use keys::Keys;
 use lane::{Lane, Origin};
+use probe::{Prober, Step};
 use rtcp::Feedback;
 use seal::Seal;
 use wire::Header;
@@ -47,6 +51,8 @@ use wire::Header;
 const REPEATS_PER_REPORT_MAX: usize = 64;
 /// Padding of one packet of a probe (RFC 3550 §5.1: its length fits one byte).
 const PROBE_PADDING: usize = 255;
+/// Packets of padding at one step of a probe: what a hostile estimate could ask for is cut here.
+const PROBE_PACKETS_MAX: usize = 128;
 /// Round-trip time before any is known.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);
 /// Sender reports whose sending times are remembered, for the round-trip time.
@@ -83,6 +89,11 @@ pub(crate) struct Egress {
     /// By slot; `None` for a section that is not negotiated yet.
     lanes: Vec<Option<Lane>>,
     estimator: Estimator,
+    prober: Prober,
+    /// When the prober wants its next step.
+    probe_at: Option<Instant>,
+    /// Bytes of sound since the last look.
+    audio_bytes: u64,
     transport_seq: u64,
     rtt: Duration,
     lost: (u32, u32),
@@ -99,6 +110,9 @@ impl Default for Egress {
             path: None,
             lanes: Vec::new(),
             estimator: Estimator::default(),
+            prober: Prober::default(),
+            probe_at: None,
+            audio_bytes: 0,
             transport_seq: 0,
             rtt: RTT_UNKNOWN,
             lost: (0, 0),
@@ -110,7 +124,6 @@ impl Default for Egress {
     }
 }
 
-#[expect(dead_code, reason = "the allocator of bitrates is built on it next")]
 impl Egress {
     /// DTLS is done.
     pub(crate) fn set_keys(&mut self, provider: &CryptoProvider, keys: &Keys) {
@@ -120,11 +133,6 @@ impl Egress {
     /// Where the viewer wants its media.
     pub(crate) fn set_path(&mut self, local: SocketAddr, remote: SocketAddr) {
         self.path = Some((local, remote));
-    }
-
-    /// Whether packets can go out.
-    pub(crate) fn is_open(&self) -> bool {
-        self.seal.is_some() && self.path.is_some()
     }
 
     /// The stream of a slot, if its section is negotiated.
@@ -145,21 +153,28 @@ impl Egress {
         self.lanes[slot] = Some(lane);
     }
 
-    /// What the viewer's path carries.
-    pub(crate) fn estimate(&self) -> Bitrate {
-        self.estimator.estimate()
+    /// What the viewer's path carries; `None` when the viewer reports no arrivals, so that nobody knows.
+    pub(crate) fn estimate(&self) -> Option<Bitrate> {
+        let reports = self.lanes.iter().flatten().any(|lane| lane.ids.has_transport_cc());
+        reports.then(|| self.estimator.estimate())
     }
 
-    /// The measurements behind it.
-    pub(crate) fn estimator(&self) -> &Estimator {
-        &self.estimator
+    /// Bytes of sound that went out since the last call.
+    pub(crate) fn take_audio_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.audio_bytes)
+    }
+
+    /// What all that the viewer could use would come to; `None` when it has that.
+    pub(crate) fn want(&mut self, rate: Option<Bitrate>, now: Instant) {
+        self.prober.want(rate, now);
+        self.probe_at = self.prober.deadline(now);
     }
 
     /// Seals one packet.
     pub(crate) fn send(
         &mut self,
         slot: usize,
-        payload_type: u8,
+        types: PayloadTypes,
         rewrite: &Rewrite,
         packet: &Packet,
         now: Instant,
@@ -169,10 +184,11 @@ impl Egress {
         };
         let lane = self.lanes.get_mut(slot).and_then(Option::as_mut);
         let lane = lane.ok_or(DropReason::SessionGone)?;
+        lane.repair_type = types.repair;
         self.transport_seq += 1;
         let header = Header {
-            payload_type,
-            marker: packet.marker,
+            payload_type: types.media,
+            marker: rewrite.marker,
             seq: rewrite.ext_seq as u16,
             timestamp: rewrite.timestamp,
             ssrc: lane.ssrc,
@@ -184,16 +200,20 @@ impl Egress {
         header.write(&lane.ids, &mut self.header);
         let payload = match packet.shape {
             Shape::Plain => &packet.payload[..],
-            Shape::Vp8 { .. } => {
+            Shape::Pictures(pictures) => {
                 self.payload.clear();
                 self.payload.extend_from_slice(&packet.payload);
-                rewrite.patch_vp8(&mut self.payload);
+                pictures.patch(&mut self.payload, rewrite.picture_id, rewrite.tl0_pic_idx);
                 &self.payload[..]
             }
         };
         let bytes = seal.rtp(&self.header, payload, lane.ssrc, rewrite.ext_seq);
+        if packet.codec.kind() == Kind::Audio {
+            self.audio_bytes += bytes.len() as u64;
+        }
         if lane.ids.has_transport_cc() {
-            self.estimator.sent(self.transport_seq, bytes.len(), false, now);
+            self.estimator.sent(self.transport_seq, bytes.len(), now);
+            self.prober.sent(bytes.len());
         }
         lane.sent(rewrite, packet, now);
         self.reports_at.get_or_insert(now + lane::REPORT_INTERVAL);
@@ -204,20 +224,19 @@ impl Egress {
     pub(crate) fn repeat(
         &mut self,
         repeat: &Repeat,
-        payload_type: u8,
         packet: &Packet,
         now: Instant,
     ) -> Option<Transmit> {
         let (local, destination) = self.path?;
         let seal = self.seal.as_mut()?;
         let lane = self.lanes.get_mut(repeat.slot)?.as_mut()?;
-        let ssrc = lane.repair_ssrc?;
+        let (ssrc, payload_type) = (lane.repair_ssrc?, lane.repair_type?);
         let rewrite = repeat.origin.shift.apply(packet);
         let ext_seq = lane.next_repair_seq();
         self.transport_seq += 1;
         let header = Header {
             payload_type,
-            marker: packet.marker,
+            marker: rewrite.marker,
             seq: ext_seq as u16,
             timestamp: rewrite.timestamp,
             ssrc,
@@ -230,60 +249,73 @@ impl Egress {
         self.payload.clear();
         self.payload.extend_from_slice(&repeat.seq.to_be_bytes());
         self.payload.extend_from_slice(&packet.payload);
-        if let Shape::Vp8 { .. } = packet.shape {
-            rewrite.patch_vp8(&mut self.payload[2..]);
+        if let Shape::Pictures(pictures) = packet.shape {
+            pictures.patch(&mut self.payload[2..], rewrite.picture_id, rewrite.tl0_pic_idx);
         }
         let bytes = seal.rtp(&self.header, &self.payload, ssrc, ext_seq);
         if lane.ids.has_transport_cc() {
-            self.estimator.sent(self.transport_seq, bytes.len(), false, now);
+            self.estimator.sent(self.transport_seq, bytes.len(), now);
+            self.prober.sent(bytes.len());
         }
         Some(Transmit { local, destination, bytes })
     }
 
-    /// A burst of padding on the stream of repeats of one slot, to see what the path carries: `bits`
-    /// in all. Empty when there is no such stream.
-    pub(crate) fn probe(
-        &mut self,
-        slot: usize,
-        payload_type: u8,
-        packets: usize,
-        now: Instant,
-    ) -> Vec<Transmit> {
-        let (Some(seal), Some((local, destination))) = (&mut self.seal, self.path) else {
-            return Vec::new();
-        };
-        let lane = self.lanes.get_mut(slot).and_then(Option::as_mut);
-        let Some((lane, ssrc)) =
-            lane.and_then(|lane| Some((lane.repair_ssrc?, lane))).map(|(s, l)| (l, s))
-        else {
-            return Vec::new();
-        };
-        if !lane.ids.has_transport_cc() {
-            return Vec::new();
+    /// When [`Egress::probe`] wants to be called.
+    pub(crate) fn probe_at(&self) -> Option<Instant> {
+        self.probe_at
+    }
+
+    /// Sends the padding of a probe that is under way, or begins one that is due.
+    pub(crate) fn probe(&mut self, now: Instant, mut send: impl FnMut(Transmit)) {
+        loop {
+            match self.prober.step(self.estimator.estimate(), now) {
+                Step::Begin => self.estimator.start_probe(),
+                Step::Pad(bytes) => {
+                    for _ in 0..bytes.div_ceil(PROBE_PADDING).min(PROBE_PACKETS_MAX) {
+                        let Some(transmit) = self.padding(now) else { break };
+                        send(transmit);
+                    }
+                    break;
+                }
+                Step::End => {
+                    self.estimator.end_probe(self.transport_seq);
+                    break;
+                }
+                Step::Wait => break,
+            }
         }
+        self.probe_at = self.prober.deadline(now);
+    }
+
+    /// One packet of padding on the first stream of repeats.
+    fn padding(&mut self, now: Instant) -> Option<Transmit> {
+        let (local, destination) = self.path?;
+        let seal = self.seal.as_mut()?;
+        let usable = |lane: &&mut Lane| {
+            lane.repair_ssrc.is_some() && lane.repair_type.is_some() && lane.ids.has_transport_cc()
+        };
+        let lane = self.lanes.iter_mut().flatten().find(usable)?;
+        let (ssrc, payload_type) = (lane.repair_ssrc?, lane.repair_type?);
+        let ext_seq = lane.next_repair_seq();
+        self.transport_seq += 1;
+        let header = Header {
+            payload_type,
+            marker: false,
+            seq: ext_seq as u16,
+            timestamp: 0,
+            ssrc,
+            mid: lane.mid(),
+            transport_seq: self.transport_seq as u16,
+            extensions: Default::default(),
+            padded: true,
+        };
+        header.write(&lane.ids, &mut self.header);
         let mut padding = [0u8; PROBE_PADDING];
         padding[PROBE_PADDING - 1] = PROBE_PADDING as u8;
-        let mut burst = Vec::with_capacity(packets);
-        for _ in 0..packets {
-            let ext_seq = lane.next_repair_seq();
-            self.transport_seq += 1;
-            let header = Header {
-                payload_type,
-                marker: false,
-                seq: ext_seq as u16,
-                timestamp: 0,
-                ssrc,
-                mid: lane.mid(),
-                transport_seq: self.transport_seq as u16,
-                extensions: Default::default(),
-                padded: true,
-            };
-            header.write(&lane.ids, &mut self.header);
-            let bytes = seal.rtp(&self.header, &padding, ssrc, ext_seq);
-            self.estimator.sent(self.transport_seq, bytes.len(), true, now);
-            burst.push(Transmit { local, destination, bytes });
-        }
-        burst
+        let bytes = seal.rtp(&self.header, &padding, ssrc, ext_seq);
+        self.estimator.sent(self.transport_seq, bytes.len(), now);
+        self.prober.sent(bytes.len());
+        Some(Transmit { local, destination, bytes })
     }
 
     /// Takes in a sealed RTCP packet of the viewer.
@@ -299,7 +331,12 @@ impl Egress {
             Feedback::Keyframe { ssrc } => heard.keyframes.extend(self.slot_of(ssrc)),
             Feedback::Transport(feedback) => {
                 heard.estimate_moved |= self.estimator.feedback(&feedback, now);
+                if self.estimator.backed_off_within(Duration::ZERO, now) {
+                    self.prober.hold(now);
+                    self.probe_at = self.prober.deadline(now);
+                }
             }
+            Feedback::Cap(rate) => self.estimator.set_cap(rate),
         });
     }
 

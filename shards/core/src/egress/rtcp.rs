@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use antipode_base::media::Bitrate;
+
 /// Packets that one transport-wide feedback may speak of. A longer one is cut: at 500 packets a
 /// second and ten feedbacks a second there are fifty.
 const FEEDBACK_PACKETS_MAX: usize = 4_096;
@@ -61,6 +63,8 @@ pub(crate) enum Feedback {
     },
     /// Arrivals of everything that we sent.
     Transport(TransportFeedback),
+    /// No more than this, please (REMB, draft-alvestrand-rmcat-remb-03 §2.2).
+    Cap(Bitrate),
 }
 
 /// Reads a compound packet.
@@ -82,6 +86,11 @@ pub(crate) fn read(mut compound: &[u8], mut take: impl FnMut(Feedback)) {
                 }
             }
             (206, 1) => read_keyframes(body.get(4..8).unwrap_or_default(), &mut take),
+            (206, 15) => {
+                if let Some(rate) = read_remb(body) {
+                    take(Feedback::Cap(rate));
+                }
+            }
             (206, 4) => read_keyframes(body.get(8..).unwrap_or_default(), &mut take),
             _ => {}
         }
@@ -111,6 +120,19 @@ fn read_nacks(body: &[u8], take: &mut impl FnMut(Feedback)) {
         let mask = u16::from_be_bytes([entry[2], entry[3]]);
         take(Feedback::Nack { ssrc, first, mask });
     }
+}
+
+/// ```text
+///   | SSRC | 0 | 'R' 'E' 'M' 'B' | count | exponent (6) mantissa (18) | SSRCs ... |
+/// ```
+fn read_remb(body: &[u8]) -> Option<Bitrate> {
+    let (name, rest) = body.get(8..)?.split_first_chunk::<4>()?;
+    let [_count, high, middle, low] = *rest.first_chunk::<4>()?;
+    let mantissa = u64::from(high & 3) << 16 | u64::from(middle) << 8 | u64::from(low);
+    let exponent = u32::from(high >> 2);
+    // What leaves 64 bits is more than anything: the estimator has its own ceiling.
+    let fits = exponent <= mantissa.leading_zeros();
+    (name == b"REMB").then(|| Bitrate(if fits { mantissa << exponent } else { u64::MAX }))
 }
 
 /// SSRCs, eight bytes apart.
@@ -227,6 +249,29 @@ mod tests {
         let mut list = Vec::new();
         read(bytes, |feedback| list.push(feedback));
         list
+    }
+
+    #[test]
+    fn a_cap() {
+        let remb = |exponent: u8, mantissa: u32| {
+            let [_, high, middle, low] = mantissa.to_be_bytes();
+            let mut bytes = vec![0x8f, 206, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0];
+            bytes.extend(b"REMB");
+            bytes.extend([1, exponent << 2 | high, middle, low, 0, 0, 0, 9]);
+            bytes
+        };
+        for (exponent, mantissa, want) in [
+            (2, 125_000, 500_000),
+            (0, 0x3ffff, 0x3ffff),
+            (63, 0x3ffff, u64::MAX),
+            (50, 0x20001, u64::MAX),
+            (63, 0, 0),
+        ] {
+            assert_eq!(all(&remb(exponent, mantissa)), [Feedback::Cap(Bitrate(want))]);
+        }
+        let mut other = remb(1, 1);
+        other[12] = b'X';
+        assert_eq!(all(&other), []);
     }
 
     #[test]

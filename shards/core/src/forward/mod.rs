@@ -4,14 +4,18 @@
 //! hops in one contiguous table, each with the selector and rewriter of its viewer inline, so that
 //! the loop over viewers touches one line of memory after another.
 
+pub(crate) mod allocation;
 mod cache;
 mod keyframes;
+mod rates;
 mod rewriter;
 mod selector;
 mod subscription;
+#[cfg(test)]
+mod testing;
 mod track;
 
 pub(crate) use keyframes::Ask;
 pub(crate) use rewriter::{Rewrite, Rewriter, Shift};
 pub(crate) use subscription::Subscription;
-pub(crate) use track::{Fabric, Hop, Origin, Sink, Track};
+pub(crate) use track::{Fabric, Hop, Origin, Remote, Sink, Track};

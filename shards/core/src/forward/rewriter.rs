@@ -1,4 +1,4 @@
-//! Rewriting of sequence, timestamp and VP8 numbers, so that a viewer sees one unbroken stream.
+//! Rewriting of sequence, timestamp and picture numbers, so that a viewer sees one unbroken stream.
 //!
 //! A rewriter belongs to a slot (an SSRC towards one viewer), not to a track: whoever is in the slot,
 //! its numbers go on. At each start of another stream it takes new offsets; between starts it only
@@ -10,12 +10,14 @@
 //!   layer 2    .   .   .  900 901 903
 //!   viewer      7   8   9  10  11  13       out: the switch leaves no gap, the loss of 902 does
 //! ```
+//!
+//! Packets of a stream that are left out on purpose (temporal and spatial layers that the viewer does
+//! not get) leave no gap either: [`Rewriter::skip`] moves the offsets.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
-use antipode_relay::packet::{Packet, Shape};
-
-use crate::payload;
+use antipode_relay::packet::{Packet, Pictures, Shape};
 
 /// The numbers of one packet towards one viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,21 +26,14 @@ pub(crate) struct Rewrite {
     pub(crate) ext_seq: u64,
     /// RTP timestamp.
     pub(crate) timestamp: u32,
-    /// VP8 PictureID, masked to the width that the packet has.
-    pub(crate) picture_id: Option<u16>,
-    /// VP8 TL0PICIDX.
-    pub(crate) tl0_pic_idx: Option<u8>,
-    /// The first of another stream.
-    pub(crate) start: bool,
+    /// PictureID, 15 bits; written in the width that the packet has.
+    pub(crate) picture_id: u16,
+    /// TL0PICIDX.
+    pub(crate) tl0_pic_idx: u8,
+    /// RTP marker bit: the last packet of the picture that this viewer gets.
+    pub(crate) marker: bool,
     /// How the numbers came about, to find them again.
     pub(crate) shift: Shift,
-}
-
-impl Rewrite {
-    /// Writes the VP8 numbers into a copy of the packet's payload.
-    pub(crate) fn patch_vp8(&self, payload: &mut [u8]) {
-        payload::patch_vp8(payload, self.picture_id, self.tl0_pic_idx);
-    }
 }
 
 /// From the numbers of one input stream to those towards one viewer.
@@ -53,7 +48,7 @@ pub(crate) struct Shift {
 impl Shift {
     /// The numbers of a packet of that stream.
     pub(crate) fn apply(self, packet: &Packet) -> Rewrite {
-        masked(&self.shifted(packet), packet.shape, self, false)
+        self.shifted(packet).rewrite(self, packet.marker)
     }
 
     /// The input's extended sequence number behind the viewer's.
@@ -62,7 +57,7 @@ impl Shift {
     }
 
     fn shifted(self, packet: &Packet) -> Sent {
-        let (picture_id, tl0_pic_idx) = vp8_numbers(packet.shape);
+        let (picture_id, tl0_pic_idx) = picture_numbers(packet.shape);
         Sent {
             ext_seq: packet.ext_seq.wrapping_add(self.ext_seq),
             timestamp: packet.timestamp.wrapping_add(self.timestamp),
@@ -83,6 +78,29 @@ struct Sent {
     tl0_pic_idx: u8,
 }
 
+impl Sent {
+    fn rewrite(&self, shift: Shift, marker: bool) -> Rewrite {
+        Rewrite {
+            ext_seq: self.ext_seq,
+            timestamp: self.timestamp,
+            picture_id: self.picture_id & Pictures::ID_MASK,
+            tl0_pic_idx: self.tl0_pic_idx,
+            marker,
+            shift,
+        }
+    }
+}
+
+/// A packet that was left out on purpose.
+#[derive(Clone, Copy, Debug)]
+struct Skip {
+    ext_seq: u64,
+    /// Timestamp of its picture, if the viewer gets nothing of that.
+    picture: Option<u32>,
+    /// It was the first of that picture, and took its number.
+    counted: bool,
+}
+
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub(crate) struct Rewriter {
@@ -91,22 +109,37 @@ pub(crate) struct Rewriter {
     shift: Option<Shift>,
     /// First input packet that may pass; older ones belong before the switch.
     ext_seq_min: u64,
+    /// Highest input packet that was sent or left out.
+    ext_seq_max: u64,
+    /// What was left out lately, oldest first, so that a late packet finds the numbers that were
+    /// kept for it.
+    skips: VecDeque<Skip>,
+    /// Timestamp of the last picture that was left out.
+    skipped: Option<u32>,
 }
 
-/// The widest PictureID (RFC 7741 §4.2).
-const PICTURE_ID_MASK: u16 = 0x7fff;
+/// Packets left out that are remembered. At thirty pictures a second of which two thirds are left out,
+/// the last second or two; what comes later than that is given up.
+const SKIPS_MAX: usize = 64;
 
 impl Rewriter {
     /// A rewriter whose first packet gets this sequence number: below 2^16, because a receiver
     /// begins with a rollover counter of zero (RFC 3711 §3.3.1), and not near its end.
     pub(crate) fn new(seq_first: u16) -> Self {
-        let ext_seq_first = u64::from(seq_first >> 1) + 1;
-        Rewriter { ext_seq_first, sent: None, shift: None, ext_seq_min: 0 }
+        Rewriter {
+            ext_seq_first: u64::from(seq_first >> 1) + 1,
+            sent: None,
+            shift: None,
+            ext_seq_min: 0,
+            ext_seq_max: 0,
+            skips: VecDeque::new(),
+            skipped: None,
+        }
     }
 
     /// Numbers for the first packet of another stream.
-    pub(crate) fn start(&mut self, packet: &Packet) -> Rewrite {
-        let (picture_id, tl0_pic_idx) = vp8_numbers(packet.shape);
+    pub(crate) fn start(&mut self, packet: &Packet, marker: bool) -> Rewrite {
+        let (picture_id, tl0_pic_idx) = picture_numbers(packet.shape);
         let out = match self.sent {
             None => Sent {
                 ext_seq: self.ext_seq_first,
@@ -131,22 +164,63 @@ impl Rewriter {
         };
         self.shift = Some(shift);
         self.ext_seq_min = packet.ext_seq;
+        self.ext_seq_max = packet.ext_seq;
+        self.skips.clear();
+        self.skipped = None;
         self.sent = Some(out);
-        masked(&out, packet.shape, shift, true)
+        out.rewrite(shift, marker)
     }
 
-    /// Numbers for a further packet of the same stream; `None` when it is from before the start.
-    pub(crate) fn go_on(&mut self, packet: &Packet) -> Option<Rewrite> {
-        let shift = self.shift?;
+    /// Numbers for a further packet of the same stream; `None` when it is from before the start, of a
+    /// picture that was left out, or from so long ago that its numbers are forgotten.
+    pub(crate) fn go_on(&mut self, packet: &Packet, marker: bool) -> Option<Rewrite> {
+        let mut shift = self.shift?;
         let sent = self.sent.as_mut()?;
         if packet.ext_seq < self.ext_seq_min {
             return None;
+        }
+        if packet.ext_seq < self.ext_seq_max {
+            let oldest = self.skips.front().filter(|_| self.skips.len() == SKIPS_MAX);
+            if oldest.is_some_and(|oldest| packet.ext_seq < oldest.ext_seq) {
+                return None;
+            }
+            if self.skips.iter().any(|skip| skip.picture == Some(packet.timestamp)) {
+                return None;
+            }
+            // What was left out behind this packet did not move its numbers.
+            for skip in self.skips.iter().filter(|skip| skip.ext_seq > packet.ext_seq) {
+                shift.ext_seq = shift.ext_seq.wrapping_add(1);
+                shift.picture_id = shift.picture_id.wrapping_add(u16::from(skip.counted));
+            }
+        } else {
+            self.ext_seq_max = packet.ext_seq;
         }
         let out = shift.shifted(packet);
         if out.ext_seq > sent.ext_seq {
             *sent = out;
         }
-        Some(masked(&out, packet.shape, shift, false))
+        Some(out.rewrite(shift, marker))
+    }
+
+    /// A packet of the stream is left out on purpose: those behind it close the gap. `picture` says
+    /// that the viewer gets nothing of its picture.
+    pub(crate) fn skip(&mut self, packet: &Packet, picture: bool) {
+        let Some(shift) = &mut self.shift else { return };
+        if packet.ext_seq <= self.ext_seq_max {
+            return;
+        }
+        let counted = picture && self.skipped != Some(packet.timestamp);
+        if counted {
+            self.skipped = Some(packet.timestamp);
+            shift.picture_id = shift.picture_id.wrapping_sub(1);
+        }
+        shift.ext_seq = shift.ext_seq.wrapping_sub(1);
+        self.ext_seq_max = packet.ext_seq;
+        if self.skips.len() == SKIPS_MAX {
+            self.skips.pop_front();
+        }
+        let picture = picture.then_some(packet.timestamp);
+        self.skips.push_back(Skip { ext_seq: packet.ext_seq, picture, counted });
     }
 }
 
@@ -158,25 +232,13 @@ fn elapsed_ticks(sent: &Sent, packet: &Packet) -> u32 {
     u32::try_from(ticks).unwrap_or(u32::MAX / 2).max(1)
 }
 
-fn vp8_numbers(shape: Shape) -> (u16, u8) {
+fn picture_numbers(shape: Shape) -> (u16, u8) {
     match shape {
-        Shape::Vp8 { picture_id, tl0_pic_idx, .. } => {
-            (picture_id.unwrap_or(0), tl0_pic_idx.unwrap_or(0))
+        Shape::Pictures(pictures) => {
+            (pictures.picture_id.unwrap_or(0), pictures.tl0_pic_idx.unwrap_or(0))
         }
         Shape::Plain => (0, 0),
     }
-}
-
-fn masked(out: &Sent, shape: Shape, shift: Shift, start: bool) -> Rewrite {
-    let (picture_id, tl0_pic_idx) = match shape {
-        Shape::Vp8 { picture_id, picture_id_long, tl0_pic_idx } => {
-            let mask = if picture_id_long { PICTURE_ID_MASK } else { 0x7f };
-            (picture_id.map(|_| out.picture_id & mask), tl0_pic_idx.map(|_| out.tl0_pic_idx))
-        }
-        Shape::Plain => (None, None),
-    };
-    let (ext_seq, timestamp) = (out.ext_seq, out.timestamp);
-    Rewrite { ext_seq, timestamp, picture_id, tl0_pic_idx, start, shift }
 }
 
 #[cfg(test)]
@@ -195,11 +257,15 @@ mod tests {
             timestamp,
             marker: false,
             keyframe: true,
-            shape: Shape::Vp8 {
+            shape: Shape::Pictures(Pictures {
                 picture_id: Some(picture_id),
                 picture_id_long: true,
+                picture_id_at: 2,
                 tl0_pic_idx: Some(picture_id as u8),
-            },
+                tl0_pic_idx_at: 4,
+            }),
+            mark: Default::default(),
+            descriptor: None,
             extensions: Default::default(),
             sender_clock: None,
             arrival: start + Duration::from_millis(ms),
@@ -208,9 +274,7 @@ mod tests {
     }
 
     fn rows(out: &[Rewrite]) -> Vec<(u64, u32, u16, u8)> {
-        out.iter()
-            .map(|r| (r.ext_seq, r.timestamp, r.picture_id.unwrap(), r.tl0_pic_idx.unwrap()))
-            .collect()
+        out.iter().map(|r| (r.ext_seq, r.timestamp, r.picture_id, r.tl0_pic_idx)).collect()
     }
 
     #[test]
@@ -218,12 +282,12 @@ mod tests {
         let t = Instant::now();
         let mut rewriter = Rewriter::new(12); // first number 7
         let out = [
-            rewriter.start(&packet(t, 100, 5_000, 50, 0)),
-            rewriter.go_on(&packet(t, 101, 5_000, 50, 1)).unwrap(),
-            rewriter.go_on(&packet(t, 103, 8_000, 51, 33)).unwrap(),
-            rewriter.go_on(&packet(t, 102, 5_000, 50, 34)).unwrap(),
-            rewriter.start(&packet(t, 900, 70_000, 9, 53)),
-            rewriter.go_on(&packet(t, 901, 73_000, 10, 86)).unwrap(),
+            rewriter.start(&packet(t, 100, 5_000, 50, 0), false),
+            rewriter.go_on(&packet(t, 101, 5_000, 50, 1), false).unwrap(),
+            rewriter.go_on(&packet(t, 103, 8_000, 51, 33), false).unwrap(),
+            rewriter.go_on(&packet(t, 102, 5_000, 50, 34), false).unwrap(),
+            rewriter.start(&packet(t, 900, 70_000, 9, 53), false),
+            rewriter.go_on(&packet(t, 901, 73_000, 10, 86), false).unwrap(),
         ];
         assert_eq!(
             rows(&out),
@@ -237,21 +301,42 @@ mod tests {
                 (12, 12_800, 53, 53),
             ]
         );
-        assert_eq!(rewriter.go_on(&packet(t, 899, 70_000, 8, 90)), None);
+        assert_eq!(rewriter.go_on(&packet(t, 899, 70_000, 8, 90), false), None);
     }
 
     #[test]
     fn numbers_wrap_as_on_the_wire() {
         let t = Instant::now();
         let mut rewriter = Rewriter::new(0);
-        rewriter.start(&packet(t, 1, u32::MAX, 0x7fff, 0));
-        let next = rewriter.start(&packet(t, 1, 0, 3, 0));
-        assert_eq!((next.timestamp, next.picture_id), (0, Some(0)));
-        let mut short = packet(t, 2, 0, 0x7f, 0);
-        short.shape =
-            Shape::Vp8 { picture_id: Some(0x7f), picture_id_long: false, tl0_pic_idx: None };
-        let out = rewriter.go_on(&short).unwrap();
-        assert!(out.picture_id.unwrap() <= 0x7f);
-        assert_eq!(out.tl0_pic_idx, None);
+        rewriter.start(&packet(t, 1, u32::MAX, 0x7fff, 0), false);
+        let next = rewriter.start(&packet(t, 1, 0, 3, 0), false);
+        assert_eq!((next.timestamp, next.picture_id), (0, 0));
+    }
+
+    #[test]
+    fn what_is_left_out_leaves_no_gap() {
+        let t = Instant::now();
+        let mut rewriter = Rewriter::new(12); // first number 7
+        let at = |seq, picture: u16| packet(t, seq, u32::from(picture) * 3_000, picture, 0);
+        let mut out = vec![rewriter.start(&at(100, 50), false)];
+        // Picture 51, two packets, is left out; of picture 53 the first packet is late.
+        rewriter.skip(&at(101, 51), true);
+        rewriter.skip(&at(102, 51), true);
+        out.push(rewriter.go_on(&at(103, 52), false).unwrap());
+        out.push(rewriter.go_on(&at(105, 53), false).unwrap());
+        rewriter.skip(&at(106, 54), true);
+        out.push(rewriter.go_on(&at(107, 55), false).unwrap());
+        out.push(rewriter.go_on(&at(104, 53), false).unwrap());
+        // What is late may be of a picture that was left out, whatever the viewer gets by now.
+        assert_eq!(rewriter.go_on(&at(102, 51), false), None);
+        out.push(rewriter.go_on(&at(108, 56), true).unwrap());
+        let seqs: Vec<_> = out.iter().map(|r| (r.ext_seq, r.picture_id)).collect();
+        assert_eq!(seqs, [(7, 50), (8, 51), (10, 52), (11, 53), (9, 52), (12, 54)]);
+        assert!(out[5].marker);
+        // Numbers that are forgotten are not guessed.
+        for seq in 0..SKIPS_MAX as u64 {
+            rewriter.skip(&at(200 + seq, 60), true);
+        }
+        assert_eq!(rewriter.go_on(&at(109, 57), false), None);
     }
 }

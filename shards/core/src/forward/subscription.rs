@@ -7,8 +7,9 @@ use antipode_base::media::Layer;
 use antipode_base::verdict::{DropReason, Verdict};
 use antipode_relay::packet::Packet;
 
+use super::allocation::Grant;
 use super::rewriter::{Rewrite, Rewriter};
-use super::selector::{Pick, Selector};
+use super::selector::{Pick, Selector, Target};
 
 /// How long a viewer waits for a keyframe before it asks once more.
 const ASK_AGAIN: Duration = Duration::from_millis(1_000);
@@ -24,6 +25,8 @@ pub(crate) struct Subscription {
     pub(crate) tune: Tune,
     /// Whether the session is connected.
     pub(crate) ready: bool,
+    /// What its bandwidth allows.
+    pub(crate) grant: Grant,
     selector: Selector,
     rewriter: Rewriter,
     asked: Option<Instant>,
@@ -46,6 +49,7 @@ impl Subscription {
             slot,
             tune,
             ready: false,
+            grant: Grant::ALL,
             selector: Selector::Waiting,
             rewriter,
             asked: None,
@@ -61,26 +65,37 @@ impl Subscription {
         if self.tune.paused {
             return drop(DropReason::Paused);
         }
-        let target = active.best_below(self.tune.layer_max).unwrap_or(packet.layer);
-        let need = self.selector.aim(target);
-        let pick = self.selector.pick(packet.layer, packet.keyframe, target);
-        let verdict = match pick {
-            Pick::Start => Verdict::Forward(self.rewriter.start(packet)),
-            Pick::Continue => match self.rewriter.go_on(packet) {
-                Some(rewrite) => Verdict::Forward(rewrite),
-                None => Verdict::Drop(DropReason::TooOld),
-            },
-            Pick::Drop(reason) => Verdict::Drop(reason),
+        let Grant::Rung { layer, temporal } = self.grant else {
+            return drop(DropReason::Starved);
         };
+        let layer = active.best_below(self.tune.layer_max.min(layer)).unwrap_or(packet.layer);
+        let target = Target { layer, temporal: self.tune.temporal_max.min(temporal) };
+        let need = self.selector.aim(target, packet.mark.svc);
+        let pick = self.selector.pick(packet, target);
+        let started = matches!(pick, Pick::Start { .. });
         let need_keyframe = match need {
-            Some(layer) if pick != Pick::Start && self.may_ask(packet.arrival) => Some(layer),
-            Some(_) if pick != Pick::Start => None,
+            Some(layer) if !started => self.may_ask(packet.arrival).then_some(layer),
             _ => {
                 self.asked = None;
                 None
             }
         };
-        Offered { verdict, need_keyframe }
+        Offered { verdict: self.number(packet, pick), need_keyframe }
+    }
+
+    fn number(&mut self, packet: &Packet, pick: Pick) -> Verdict<Rewrite> {
+        match pick {
+            Pick::Start { marker } => Verdict::Forward(self.rewriter.start(packet, marker)),
+            Pick::Continue { marker } => match self.rewriter.go_on(packet, marker) {
+                Some(rewrite) => Verdict::Forward(rewrite),
+                None => Verdict::Drop(DropReason::TooOld),
+            },
+            Pick::Skip { picture } => {
+                self.rewriter.skip(packet, picture);
+                Verdict::Drop(DropReason::OtherLayer)
+            }
+            Pick::Drop(reason) => Verdict::Drop(reason),
+        }
     }
 
     /// A viewer asks when it begins to wait, and once in [`ASK_AGAIN`] while it does.
@@ -92,9 +107,23 @@ impl Subscription {
         may
     }
 
+    /// Whether nothing is sent before a keyframe.
+    pub(crate) fn waits(&self) -> bool {
+        self.selector == Selector::Waiting
+    }
+
     /// The layer on its way to the viewer, or the one that it waits for.
     pub(crate) fn wanted(&self, active: LayerSet) -> Layer {
-        active.best_below(self.tune.layer_max).unwrap_or(Layer::BASE)
+        let granted = match self.grant {
+            Grant::Rung { layer, .. } => layer,
+            Grant::Paused => Layer::BASE,
+        };
+        active.best_below(self.tune.layer_max.min(granted)).unwrap_or(Layer::BASE)
+    }
+
+    /// The highest layer that the viewer would take, whatever its bandwidth; `None` while it pauses.
+    pub(crate) fn demand(&self) -> Option<Layer> {
+        (!self.tune.paused).then_some(self.tune.layer_max)
     }
 
     /// Takes over a new wish; a paused viewer starts again at a keyframe.
@@ -103,6 +132,17 @@ impl Subscription {
             self.restart();
         }
         self.tune = tune;
+    }
+
+    /// Takes over what the bandwidth allows; what starved starts again at a keyframe. Returns whether
+    /// it starves or has ceased to.
+    pub(crate) fn grant(&mut self, grant: Grant) -> bool {
+        let before = std::mem::replace(&mut self.grant, grant);
+        let turned = (before == Grant::Paused) != (grant == Grant::Paused);
+        if turned {
+            self.restart();
+        }
+        turned
     }
 
     /// Nothing more is sent before a keyframe.

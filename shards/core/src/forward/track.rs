@@ -1,7 +1,7 @@
 //! Tracks, their hops, and the fan-out loop.
 
 use std::collections::hash_map::Entry;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antipode_base::ids::{IdMap, RoomId, ShardId, TrackId};
 use antipode_base::limits::{HOPS_PER_TRACK_MAX, LAYER_SILENCE, LAYERS_MAX};
@@ -11,6 +11,7 @@ use antipode_relay::packet::Packet;
 
 use super::cache::Cache;
 use super::keyframes::KeyframeGate;
+use super::rates::{RateMeter, Rates};
 use super::rewriter::Rewrite;
 use super::subscription::{LayerSet, Subscription};
 use crate::levels::Loudness;
@@ -30,7 +31,26 @@ pub(crate) enum Hop {
     /// A viewer on this shard.
     Session(Subscription),
     /// A shard with viewers of its own.
-    Shard(ShardId),
+    Shard(Remote),
+}
+
+/// Another shard that has viewers of a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    /// Which one.
+    pub(crate) shard: ShardId,
+    /// The highest layer that any of its viewers uses; `None` while all of them pause.
+    pub(crate) layer_max: Option<Layer>,
+}
+
+/// What was last said about the layers that are needed: to the publisher's client by the track's home, to
+/// the home by the other shards. More is said at once, less after a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// The highest layer that is needed.
+    pub(crate) told: Option<Layer>,
+    /// A timer is set that looks whether less is needed still.
+    pub(crate) waiting: bool,
 }
 
 /// One track as one shard knows it.
@@ -52,8 +72,43 @@ pub(crate) struct Track {
     pub(crate) loudness: Loudness,
     /// A packet has gone to a viewer.
     pub(crate) watched: bool,
-    arrived: [Option<Instant>; LAYERS_MAX],
+    /// What the other side was told to send.
+    pub(crate) demand: Demand,
+    /// The layers share one stream.
+    pub(crate) svc: bool,
+    /// It is the voice of one who speaks.
+    pub(crate) speaks: bool,
+    arrived: [Arrived; LAYERS_MAX],
+    meter: RateMeter,
     cache: Cache,
+}
+
+/// When pictures of one layer come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arrived {
+    last: Option<Instant>,
+    timestamp: u32,
+    /// Mean time between two pictures.
+    gap: Duration,
+}
+
+impl Arrived {
+    fn note(&mut self, packet: &Packet) {
+        if self.timestamp != packet.timestamp
+            && let Some(last) = self.last
+        {
+            let gap = packet.arrival.saturating_duration_since(last);
+            self.gap = (self.gap * 7 + gap.min(LAYER_SILENCE)) / 8;
+        }
+        self.timestamp = packet.timestamp;
+        self.last = Some(packet.arrival);
+    }
+
+    /// A layer is over when several pictures of it in a row are missing.
+    fn alive(&self, now: Instant) -> bool {
+        let patience = (self.gap * 6).clamp(LAYER_SILENCE / 4, LAYER_SILENCE);
+        self.last.is_some_and(|last| now < last + patience)
+    }
 }
 
 impl Track {
@@ -68,21 +123,55 @@ impl Track {
             muted: false,
             loudness: Loudness::default(),
             watched: false,
-            arrived: [None; LAYERS_MAX],
+            // A publisher sends all that it has before it is told; a home nothing.
+            demand: Demand {
+                told: matches!(origin, Origin::Session(_)).then_some(Layer::TOP),
+                waiting: false,
+            },
+            svc: false,
+            speaks: false,
+            arrived: [Arrived::default(); LAYERS_MAX],
+            meter: RateMeter::default(),
             cache: Cache::default(),
         }
     }
 
-    /// Layers with a packet in the last [`LAYER_SILENCE`].
+    /// Layers that the publisher sends at the moment.
     pub(crate) fn active(&self, now: Instant) -> LayerSet {
-        let alive = |at: &Option<Instant>| at.is_some_and(|at| now < at + LAYER_SILENCE);
-        let bits = self.arrived.iter().enumerate().filter(|(_, at)| alive(at));
+        let bits = self.arrived.iter().enumerate().filter(|(_, arrived)| arrived.alive(now));
         LayerSet(bits.fold(0, |set, (layer, _)| set | 1 << layer))
+    }
+
+    /// What the layers cost.
+    pub(crate) fn rates(&self) -> &Rates {
+        self.meter.rates()
+    }
+
+    /// The highest layer that any viewer here or elsewhere uses.
+    pub(crate) fn demanded(&self) -> Option<Layer> {
+        let of = |hop: &Hop| match hop {
+            Hop::Session(viewer) => viewer.demand(),
+            Hop::Shard(remote) => remote.layer_max,
+        };
+        self.hops.iter().filter_map(of).max()
+    }
+
+    /// What a viewer that begins now is given at once.
+    pub(crate) fn beginning(&self, layer: Layer, now: Instant) -> Vec<Packet> {
+        self.cache.beginning(if self.svc { Layer::BASE } else { layer }, now)
     }
 
     /// Whether a packet came lately, on any layer.
     pub(crate) fn silent(&self, now: Instant) -> bool {
         self.active(now) == LayerSet::default()
+    }
+
+    /// As [`Track::viewer`], to look at.
+    pub(crate) fn viewer_of(&self, session: usize) -> Option<&Subscription> {
+        self.hops.iter().find_map(|hop| match hop {
+            Hop::Session(viewer) if viewer.session == session => Some(viewer),
+            _ => None,
+        })
     }
 
     /// The viewer of that session, if it is one.
@@ -115,9 +204,24 @@ impl Track {
     /// Shards that get its packets.
     pub(crate) fn shards(&self) -> impl Iterator<Item = ShardId> + '_ {
         self.hops.iter().filter_map(|hop| match hop {
-            Hop::Shard(shard) => Some(*shard),
+            Hop::Shard(remote) => Some(remote.shard),
             Hop::Session(_) => None,
         })
+    }
+
+    /// Another shard has viewers, and they need so much. `false` when the table is full.
+    pub(crate) fn watch(&mut self, remote: Remote) -> bool {
+        let known = self.hops.iter_mut().find_map(|hop| match hop {
+            Hop::Shard(known) if known.shard == remote.shard => Some(known),
+            _ => None,
+        });
+        match known {
+            Some(known) => {
+                *known = remote;
+                true
+            }
+            None => self.add(Hop::Shard(remote)),
+        }
     }
 
     /// Whether any viewer of this shard is left.
@@ -126,9 +230,14 @@ impl Track {
     }
 
     fn note_arrival(&mut self, packet: &Packet) -> LayerSet {
-        self.arrived[packet.layer.index()] = Some(packet.arrival);
+        self.arrived[packet.layer.index()].note(packet);
+        self.svc = packet.mark.svc;
+        match self.kind {
+            Kind::Video => self.meter.note(packet),
+            Kind::Audio => self.loudness.hear(packet),
+        }
         if packet.keyframe {
-            self.gate.satisfied(packet.layer);
+            self.gate.satisfied(packet.stream());
         }
         if self.has_viewers() {
             self.cache.keep(packet);
@@ -179,14 +288,16 @@ impl Fabric {
         let track = self.tracks.get_mut(&packet.track)?;
         let active = track.note_arrival(packet);
         let mut fanned = Fanned::default();
-        if track.gate.kept(packet.layer) {
-            fanned.need.0 |= 1 << packet.layer.0;
+        if track.gate.kept(packet.stream()) {
+            fanned.need.0 |= 1 << packet.stream().0;
         }
         for hop in &mut track.hops {
             let viewer = match hop {
                 Hop::Session(viewer) => viewer,
-                Hop::Shard(shard) => {
-                    sink.to_shard(*shard, packet);
+                Hop::Shard(remote) => {
+                    if Some(packet.layer) <= remote.layer_max {
+                        sink.to_shard(remote.shard, packet);
+                    }
                     continue;
                 }
             };
@@ -208,6 +319,35 @@ impl Fabric {
         fanned.first = fanned.sent > 0 && !track.watched;
         track.watched |= fanned.first;
         Some(fanned)
+    }
+
+    /// Gives a viewer that begins now what came since the last keyframe. Returns how much that was.
+    pub(crate) fn begin(
+        &mut self,
+        id: TrackId,
+        session: usize,
+        now: Instant,
+        sink: &mut impl Sink,
+    ) -> usize {
+        let Some(track) = self.tracks.get_mut(&id) else { return 0 };
+        let active = track.active(now);
+        let Some(viewer) = track.viewer(session).filter(|viewer| viewer.waits()) else { return 0 };
+        let layer = viewer.wanted(active);
+        let packets = track.beginning(layer, now);
+        let Some(viewer) = track.viewer(session) else { return 0 };
+        let slot = viewer.slot;
+        let mut sent = 0;
+        for packet in &packets {
+            if let Verdict::Forward(rewrite) = viewer.offer(packet, active).verdict {
+                sent += usize::from(sink.to_session(session, slot, rewrite, packet).is_ok());
+            }
+        }
+        sent
+    }
+
+    /// A track by its id, to look at.
+    pub(crate) fn get(&self, id: TrackId) -> Option<&Track> {
+        self.tracks.get(&id)
     }
 
     /// A track by its id.

@@ -15,6 +15,15 @@ struct Outgoing {
     repair_type: Option<u8>,
 }
 
+/// The payload types of one codec towards the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PayloadTypes {
+    /// Of packets.
+    pub(crate) media: u8,
+    /// Of repeats; `None` when they were not negotiated.
+    pub(crate) repair: Option<u8>,
+}
+
 /// Payload type → codec for what comes, codec → payload type for what goes. A session has one set
 /// of payload types for all its sections (RFC 8843 §10.1.2).
 #[derive(Clone, Debug)]
@@ -68,14 +77,10 @@ impl CodecTable {
         self.incoming.get(usize::from(*pt)).copied().flatten()
     }
 
-    /// Under which payload type the client takes this codec.
-    pub(crate) fn payload_type(&self, codec: Codec) -> Option<u8> {
-        self.outgoing.iter().find(|known| known.codec == codec).map(|known| known.payload_type)
-    }
-
-    /// Under which one it takes repeats of it (RFC 4588).
-    pub(crate) fn repair_type(&self, codec: Codec) -> Option<u8> {
-        self.outgoing.iter().find(|known| known.codec == codec)?.repair_type
+    /// Under which payload types the client takes this codec and repeats of it (RFC 4588).
+    pub(crate) fn types(&self, codec: Codec) -> Option<PayloadTypes> {
+        let known = self.outgoing.iter().find(|known| known.codec == codec)?;
+        Some(PayloadTypes { media: known.payload_type, repair: known.repair_type })
     }
 }
 

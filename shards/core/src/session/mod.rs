@@ -77,6 +77,10 @@ pub(crate) struct Session {
     pub(crate) channels: Channels,
     /// The way out of media.
     pub(crate) egress: Egress,
+    /// When its bandwidth is to be shared out anew.
+    pub(crate) allocate_at: Option<Instant>,
+    /// When that was done last.
+    pub(crate) allocated: Option<Instant>,
     /// Sealed media of this turn, to leave together.
     queue: Vec<Transmit>,
     negotiation: Negotiation,
@@ -108,6 +112,8 @@ impl Session {
             publications: Publications::default(),
             channels: Channels::default(),
             egress: Egress::default(),
+            allocate_at: None,
+            allocated: None,
             queue: Vec::new(),
             negotiation: Negotiation::new(open.role),
             codecs: CodecTable::default(),
@@ -163,6 +169,9 @@ impl Session {
         }
         self.drain(now, fx);
         self.egress.reports(now, |report| fx.send(report));
+        if self.egress.probe_at().is_some_and(|at| at <= now) {
+            self.egress.probe(now, |padding| fx.send(padding));
+        }
         self.set_deadline(self.deadline);
     }
 
@@ -175,8 +184,9 @@ impl Session {
     }
 
     fn set_deadline(&mut self, deadline: Instant) {
-        let reports = self.egress.reports_at().unwrap_or(deadline);
-        self.deadline = deadline.min(reports).min(self.patience());
+        let own = [self.egress.reports_at(), self.egress.probe_at(), self.allocate_at];
+        let own = own.into_iter().flatten().min().unwrap_or(deadline);
+        self.deadline = deadline.min(own).min(self.patience());
     }
 
     /// When a peer that stays silent is given up.
@@ -268,15 +278,22 @@ impl Session {
         };
         let glance = payload::glance(codec, &packet.payload)
             .map_err(|payload::Malformed| DropReason::PayloadMalformed)?;
+        let layer = match glance.layer {
+            Some(spatial) if spatial > Layer::TOP.0 => return Err(DropReason::NoLayer),
+            Some(spatial) => Layer(spatial),
+            None => incoming.layer,
+        };
         Ok(Packet {
             track: incoming.track,
-            layer: incoming.layer,
+            layer,
             codec,
             ext_seq: *packet.seq_no,
             timestamp: header.timestamp,
             marker: header.marker,
             keyframe: glance.keyframe,
             shape: glance.shape,
+            mark: glance.mark,
+            descriptor: None,
             extensions: Extensions {
                 audio_level: header.ext_vals.audio_level,
                 voice_activity: header.ext_vals.voice_activity,
@@ -315,16 +332,21 @@ impl Session {
         packet: &Packet,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let pt = self.codecs.payload_type(packet.codec).ok_or(DropReason::CodecNotNegotiated)?;
-        self.queue.push(self.egress.send(slot, pt, rewrite, packet, now)?);
+        let types = self.codecs.types(packet.codec).ok_or(DropReason::CodecNotNegotiated)?;
+        self.queue.push(self.egress.send(slot, types, rewrite, packet, now)?);
         Ok(())
     }
 
     /// Seals one packet again.
     pub(crate) fn repeat(&mut self, repeat: &Repeat, packet: &Packet, now: Instant) {
-        if let Some(pt) = self.codecs.repair_type(packet.codec) {
-            self.queue.extend(self.egress.repeat(repeat, pt, packet, now));
-        }
+        self.queue.extend(self.egress.repeat(repeat, packet, now));
+    }
+
+    /// Its bandwidth is to be shared out anew, soon.
+    pub(crate) fn want_allocation(&mut self, at: Instant) {
+        let at = self.allocate_at.map_or(at, |before| before.min(at));
+        self.allocate_at = Some(at);
+        self.deadline = self.deadline.min(at);
     }
 
     /// Asks the client for a keyframe of one layer of what it publishes.

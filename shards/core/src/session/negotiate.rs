@@ -105,7 +105,7 @@ impl Session {
         now: Instant,
         fx: &mut Effects,
     ) {
-        if let Err(reason) = self.answer_offer(id, text, setup, fx) {
+        if let Err(reason) = self.answer_offer(id, text, setup, now, fx) {
             let session = self.id;
             fx.notices.push_back(Notice::NegotiationFailed { session, id, reason });
         }
@@ -117,6 +117,7 @@ impl Session {
         id: u32,
         text: &str,
         setup: &mut SessionSetup,
+        now: Instant,
         fx: &mut Effects,
     ) -> Result<(), String> {
         if self.role == Role::Subscribe {
@@ -148,7 +149,7 @@ impl Session {
         self.negotiation.offers += 1;
         self.negotiation.asked = false;
         self.negotiation.wanted = audio > 0 || video > 0;
-        fx.announced.extend(self.slots.announce());
+        fx.announced.extend(self.slots.announce(now));
         let dress = Dress { credentials, sections: dress };
         fx.notices.push_back(Notice::Answer {
             session: self.id,
@@ -318,7 +319,7 @@ impl Session {
         now: Instant,
         fx: &mut Effects,
     ) {
-        if let Err(reason) = self.accept_answer(id, text, setup, fx) {
+        if let Err(reason) = self.accept_answer(id, text, setup, now, fx) {
             let session = self.id;
             fx.notices.push_back(Notice::NegotiationFailed { session, id, reason });
         }
@@ -331,6 +332,7 @@ impl Session {
         id: u32,
         text: &str,
         setup: &mut SessionSetup,
+        now: Instant,
         fx: &mut Effects,
     ) -> Result<(), String> {
         let sections = checked(text)?;
@@ -349,7 +351,7 @@ impl Session {
         }
         self.codecs = CodecTable::new(&self.rtc, &sections);
         self.open_lanes(setup);
-        fx.announced.extend(self.slots.announce());
+        fx.announced.extend(self.slots.announce(now));
         Ok(())
     }
 }

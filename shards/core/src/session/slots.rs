@@ -8,6 +8,8 @@ use antipode_base::command::{Subscribe, Tune};
 use antipode_base::ids::TrackId;
 use antipode_base::media::Kind;
 use antipode_base::notice::Slot as SlotNotice;
+use std::time::Instant;
+
 use str0m::media::Mid;
 
 use crate::forward::Rewriter;
@@ -37,8 +39,8 @@ pub(crate) struct Wish {
     pub(crate) tune: Tune,
     /// Where it lies, by its place among the slots.
     pub(crate) slot: Option<usize>,
-    /// The client was told, so packets may flow.
-    pub(crate) announced: bool,
+    /// When the client was told: packets may flow soon after.
+    pub(crate) announced: Option<Instant>,
 }
 
 /// All slots and wishes of a session.
@@ -75,7 +77,7 @@ impl Slots {
             return false;
         }
         let tune = Tune::default();
-        self.wishes.push(Wish { subscribe, tune, slot: None, announced: false });
+        self.wishes.push(Wish { subscribe, tune, slot: None, announced: None });
         true
     }
 
@@ -137,11 +139,12 @@ impl Slots {
     }
 
     /// Wishes that the client does not know of yet but has a slot for; they are announced now.
-    pub(crate) fn announce(&mut self) -> Vec<Wish> {
-        let fresh = self.wishes.iter_mut().filter(|wish| wish.slot.is_some() && !wish.announced);
+    pub(crate) fn announce(&mut self, now: Instant) -> Vec<Wish> {
+        let fresh =
+            self.wishes.iter_mut().filter(|wish| wish.slot.is_some() && wish.announced.is_none());
         fresh
             .map(|wish| {
-                wish.announced = true;
+                wish.announced = Some(now);
                 wish.clone()
             })
             .collect()
@@ -204,9 +207,10 @@ mod tests {
         }
         assert!(!slots.wish(subscribe(1, Kind::Video)), "idempotent");
         assert_eq!(slots.assign(), (0, 1));
-        let told: Vec<_> = slots.announce().iter().map(|w| w.subscribe.track.0).collect();
+        let told: Vec<_> =
+            slots.announce(Instant::now()).iter().map(|w| w.subscribe.track.0).collect();
         assert_eq!(told, [1, 3]);
-        assert!(slots.announce().is_empty(), "once");
+        assert!(slots.announce(Instant::now()).is_empty(), "once");
         // The slot of a track that is gone is free again.
         assert!(slots.forget(TrackId(1)).is_some());
         assert!(slots.forget(TrackId(1)).is_none());

@@ -33,12 +33,12 @@ impl Shard {
                 });
             }
             (Command::Publish { track, kind, client_id, codec, .. }, Some(key)) => {
-                self.publish(key, track, kind, client_id, codec);
+                self.publish(key, track, kind, client_id, codec, now);
             }
             (Command::Unpublish { track, .. }, Some(key)) => self.unpublish(key, track),
             (Command::Mute { track, muted, .. }, Some(key)) => self.mute(key, track, muted),
             (Command::Subscribe(subscribe), Some(key)) => self.subscribe(key, subscribe),
-            (Command::Unsubscribe { track, .. }, Some(key)) => self.detach(key, track),
+            (Command::Unsubscribe { track, .. }, Some(key)) => self.detach(key, track, now),
             (Command::Tune { track, tune, .. }, Some(key)) => self.tune(key, track, tune, now),
             (Command::RestartIce { .. }, Some(key)) => {
                 self.sessions[key].want_ice_restart();
@@ -87,6 +87,7 @@ impl Shard {
         kind: Kind,
         client_id: String,
         codec_wish: Option<Codec>,
+        now: Instant,
     ) {
         let session = &mut self.sessions[key];
         let refusal = if !session.grants.publish {
@@ -108,6 +109,7 @@ impl Shard {
         match refusal {
             None => {
                 self.fabric.get_or_make(track, || Track::new(kind, Origin::Session(key), room));
+                self.demand_changed(track, now);
             }
             Some(reason) => self.fx.notices.push_back(Notice::TrackRefused {
                 session: id,
@@ -162,9 +164,12 @@ impl Shard {
         if let Some(viewer) = viewer {
             let resumed = viewer.tune.paused && !tune.paused;
             viewer.tune(tune);
+            self.demand_changed(track, now);
             if resumed {
-                self.viewer_needs_keyframe(key, track, now);
+                self.viewer_begins(key, track, now);
             }
+            self.sessions[key].want_allocation(now);
+            self.enqueue(key);
         }
     }
 }

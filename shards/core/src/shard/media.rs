@@ -57,11 +57,6 @@ impl Shard {
         let mut packets = std::mem::take(&mut self.fx.packets);
         for packet in packets.drain(..) {
             self.counters.packets_in += 1;
-            if let Some(track) = self.fabric.get_mut(packet.track)
-                && !track.muted
-            {
-                track.loudness.hear(&packet);
-            }
             self.forward(&packet, now);
         }
         self.fx.packets = packets;
@@ -94,7 +89,7 @@ impl Shard {
         let mut heard = std::mem::take(&mut self.fx.heard);
         for repeat in heard.repeats.drain(..) {
             let origin = &repeat.origin;
-            let packet = self.fabric.cached(origin.track, origin.layer, origin.ext_seq);
+            let packet = self.fabric.cached(origin.track, origin.stream, origin.ext_seq);
             if let (Some(packet), Some(session)) = (packet, self.sessions.get_mut(key)) {
                 session.repeat(&repeat, packet, now);
                 self.counters.repeats_out += 1;
@@ -107,8 +102,34 @@ impl Shard {
                 self.viewer_needs_keyframe(key, track, now);
             }
         }
-        heard.estimate_moved = false;
+        if std::mem::take(&mut heard.estimate_moved)
+            && let Some(session) = self.sessions.get_mut(key)
+        {
+            session.want_allocation(now);
+            self.enqueue(key);
+        }
         self.fx.heard = heard;
+    }
+
+    /// A viewer can be sent to from now on. What came since the last keyframe it gets at once; if that
+    /// was too long ago, a keyframe is asked for.
+    pub(super) fn viewer_begins(&mut self, key: usize, track: TrackId, now: Instant) {
+        let mut exits = Exits {
+            sessions: &mut self.sessions,
+            dirty: &mut self.dirty,
+            now,
+            parcels: &mut self.parcels,
+            parcels_out: &mut self.counters.parcels_out,
+        };
+        let sent = self.fabric.begin(track, key, now, &mut exits);
+        self.counters.packets_out += sent as u64;
+        if sent == 0 {
+            self.viewer_needs_keyframe(key, track, now);
+        }
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.want_allocation(now);
+            self.enqueue(key);
+        }
     }
 
     /// A viewer begins, or its decoder lost the thread.
@@ -180,17 +201,20 @@ impl Shard {
             if let Origin::Shard(home) = track.origin
                 && track.silent(now)
             {
-                silent.push((id, track.room, home));
+                silent.push((id, track.room, home, track.demand.told));
             }
-            if let Some(level) = track.loudness.take() {
+            let level = track.loudness.take().filter(|_| !track.muted);
+            track.speaks = level.is_some();
+            let home = matches!(track.origin, Origin::Session(_));
+            if let Some(level) = level.filter(|_| home) {
                 rooms.entry(track.room).or_default().push(Level { track: id, level });
             }
         }
         self.levels_reported += 1;
         if self.levels_reported.is_multiple_of(WATCH_AGAIN) {
             silent.sort_unstable();
-            for (track, room, home) in silent {
-                self.send_note(home, Note::Watch { track, room });
+            for (track, room, home, layer_max) in silent {
+                self.send_note(home, Note::Watch { track, room, layer_max });
             }
         }
         self.report_levels(rooms);

@@ -5,10 +5,12 @@
 //! | `mod` | the turn: handle, flush, poll |
 //! | `datagrams` | stops 2 and 3: from a datagram to its session |
 //! | `media` | stops 4 to 7: fan-out, keyframe requests, speakers |
+//! | `bandwidth` | what each viewer gets, what no viewer needs |
 //! | `sessions` | opening, settling and ending sessions |
 //! | `commands` | what signaling says |
 //! | `parcels` | what other shards say, data packets |
 
+mod bandwidth;
 mod commands;
 mod datagrams;
 mod media;
@@ -30,6 +32,7 @@ use slab::Slab;
 use crate::demux::Demux;
 use crate::effects::Effects;
 use crate::forward::Fabric;
+use crate::forward::allocation::Grant;
 use crate::io::{Input, Output};
 use crate::room::Room;
 use crate::session::Session;
@@ -64,6 +67,8 @@ pub struct Shard {
     /// Sessions that the end of the turn must drain, in the order in which they became so.
     dirty: Vec<usize>,
     counters: ShardStats,
+    /// Scratch of the allocation.
+    grants: Vec<Grant>,
     levels_armed: bool,
     levels_reported: u64,
 }
@@ -91,6 +96,7 @@ impl Shard {
             parcels: VecDeque::new(),
             dirty: Vec::new(),
             counters: ShardStats::default(),
+            grants: Vec::new(),
             levels_armed: false,
             levels_reported: 0,
             config,
@@ -112,6 +118,8 @@ impl Shard {
             match reason {
                 Reason::Session(key, id) => self.session_due(key, id, now),
                 Reason::Keyframe(track, layer) => self.keyframe_due(track, layer, now),
+                Reason::Begin(key, id, track) => self.begin_due(key, id, track, now),
+                Reason::Demand(track) => self.demand_due(track),
                 Reason::Levels => self.levels_due(now),
             }
         }

@@ -10,7 +10,7 @@ use antipode_relay::parcel::{DataParcel, Note, Parcel};
 
 use super::Shard;
 use crate::data;
-use crate::forward::{Hop, Origin};
+use crate::forward::{Hop, Origin, Remote};
 
 impl Shard {
     pub(super) fn parcel(&mut self, from: ShardId, parcel: Parcel, now: Instant) {
@@ -31,19 +31,21 @@ impl Shard {
 
     fn note(&mut self, from: ShardId, note: Note, now: Instant) {
         match note {
-            Note::Watch { track, room } => match self.fabric.get_mut(track) {
+            Note::Watch { track, room, layer_max } => match self.fabric.get_mut(track) {
                 Some(entry) if entry.room == room && is_home(entry.origin) => {
-                    let known = entry.shards().any(|shard| shard == from);
-                    let added = !known && entry.add(Hop::Shard(from));
+                    let added = entry.watch(Remote { shard: from, layer_max });
                     if added && !std::mem::replace(&mut entry.watched, true) {
                         self.fx.notices.push_back(Notice::TrackWatched { track });
                     }
+                    self.demand_changed(track, now);
                 }
                 _ => self.send_note(from, Note::TrackEnded { track }),
             },
             Note::Unwatch { track } => {
                 if let Some(entry) = self.fabric.get_mut(track) {
-                    entry.hops.retain(|hop| !matches!(hop, Hop::Shard(shard) if *shard == from));
+                    let other = |hop: &Hop| !matches!(hop, Hop::Shard(r) if r.shard == from);
+                    entry.hops.retain(other);
+                    self.demand_changed(track, now);
                 }
             }
             Note::Keyframe { track, layer } => self.ask_keyframe(track, layer, now),

@@ -23,6 +23,9 @@ use crate::timers::Reason;
 /// No timer is set nearer than this: what is due together is done together.
 const TIMER_STEP: Duration = Duration::from_millis(1);
 
+/// How long a description takes from us to the client and into its browser, beyond what media takes.
+const DESCRIBED: Duration = Duration::from_millis(60);
+
 impl Shard {
     pub(super) fn open(&mut self, open: &OpenSession, now: Instant) {
         let known_room = self.rooms.get(&open.room);
@@ -101,8 +104,13 @@ impl Shard {
             self.data_from(key, reliable, &bytes, now);
         }
         if let Some(reason) = ended {
-            return self.end(key, reason);
+            return self.end(key, reason, now);
         }
+        self.arm(key, now);
+    }
+
+    /// Sets the timer of a session, or puts it into line for the end of the turn.
+    fn arm(&mut self, key: usize, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let due = session.deadline.max(now + TIMER_STEP);
         if session.dirty {
@@ -133,6 +141,11 @@ impl Shard {
                 session.turn(now, fx);
             }
         });
+        let session = self.sessions.get(key);
+        if session.and_then(|session| session.allocate_at).is_some_and(|at| at <= now) {
+            self.allocate(key, now);
+            self.arm(key, now);
+        }
     }
 
     pub(super) fn session_due(&mut self, key: usize, id: SessionId, now: Instant) {
@@ -149,18 +162,33 @@ impl Shard {
     }
 
     fn connected(&mut self, key: usize, now: Instant) {
-        let tracks: Vec<TrackId> = self.sessions[key]
-            .slots
-            .wishes()
-            .iter()
-            .filter(|wish| wish.announced)
-            .map(|wish| wish.subscribe.track)
-            .collect();
-        for track in tracks {
-            if let Some(viewer) = self.fabric.get_mut(track).and_then(|track| track.viewer(key)) {
-                viewer.ready = true;
-                self.viewer_needs_keyframe(key, track, now);
-            }
+        let announced = |wish: &Wish| Some((wish.subscribe.track, wish.announced?));
+        let wishes: Vec<_> =
+            self.sessions[key].slots.wishes().iter().filter_map(announced).collect();
+        for (track, announced) in wishes {
+            self.begin_after(key, track, announced, now);
+        }
+    }
+
+    /// Lets packets of a track flow when the client knows of its section. A connection that was there
+    /// before the description would else be faster than it, and the client would lose the first keyframe.
+    fn begin_after(&mut self, key: usize, track: TrackId, announced: Instant, now: Instant) {
+        let at = announced + DESCRIBED;
+        if now >= at {
+            self.begin_due(key, self.sessions[key].id, track, now);
+        } else {
+            self.timers.set(at, Reason::Begin(key, self.sessions[key].id, track));
+        }
+    }
+
+    pub(super) fn begin_due(&mut self, key: usize, id: SessionId, track: TrackId, now: Instant) {
+        if self.sessions.get(key).is_none_or(|session| session.id != id) {
+            return;
+        }
+        let viewer = self.fabric.get_mut(track).and_then(|track| track.viewer(key));
+        if let Some(viewer) = viewer.filter(|viewer| !viewer.ready) {
+            viewer.ready = true;
+            self.viewer_begins(key, track, now);
         }
     }
 
@@ -186,20 +214,21 @@ impl Shard {
             let label = wish.subscribe.stream_label.as_str();
             lane.set_cname(label.split('|').next().unwrap_or(label));
         }
-        let mut viewer = Subscription::new(key, slot, wish.tune, rewriter);
-        viewer.ready = session.connected;
+        let viewer = Subscription::new(key, slot, wish.tune, rewriter);
         let kind = wish.subscribe.kind;
         let entry = self.fabric.get_or_make(track, || Track::new(kind, Origin::Shard(home), room));
         let first = !entry.has_viewers();
-        let origin = entry.origin;
         if !entry.add(Hop::Session(viewer)) {
             return self.refuse(key, track, "the track has too many viewers");
         }
-        if let (true, Origin::Shard(home)) = (first, origin) {
-            self.send_note(home, Note::Watch { track, room });
+        if first {
+            self.watch(track);
         }
+        self.demand_changed(track, now);
+        // It will have come when the viewer is ready for it.
+        self.viewer_needs_keyframe(key, track, now);
         if self.sessions[key].connected {
-            self.viewer_needs_keyframe(key, track, now);
+            self.begin_after(key, track, wish.announced.unwrap_or(now), now);
         }
     }
 
@@ -211,7 +240,7 @@ impl Shard {
     }
 
     /// Stops sending a track to a session; its slot is free for another.
-    pub(super) fn detach(&mut self, key: usize, track: TrackId) {
+    pub(super) fn detach(&mut self, key: usize, track: TrackId, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(wish) = session.slots.forget(track) else { return };
         session.want_negotiation();
@@ -225,7 +254,10 @@ impl Shard {
         if let (Origin::Shard(home), false) = (entry.origin, entry.has_viewers()) {
             self.fabric.remove(track);
             self.send_note(home, Note::Unwatch { track });
+        } else {
+            self.demand_changed(track, now);
         }
+        self.sessions[key].want_allocation(now);
     }
 
     /// Ends a track of one of our sessions.
@@ -243,7 +275,7 @@ impl Shard {
         let Some(entry) = self.fabric.remove(track) else { return };
         for hop in entry.hops {
             match hop {
-                Hop::Shard(shard) => self.send_note(shard, Note::TrackEnded { track }),
+                Hop::Shard(remote) => self.send_note(remote.shard, Note::TrackEnded { track }),
                 Hop::Session(viewer) => {
                     let (key, slot) = (viewer.session, viewer.slot);
                     let Some(session) = self.sessions.get_mut(key) else { continue };
@@ -258,13 +290,13 @@ impl Shard {
         }
     }
 
-    pub(super) fn end(&mut self, key: usize, reason: EndReason) {
+    pub(super) fn end(&mut self, key: usize, reason: EndReason, now: Instant) {
         let Some(session) = self.sessions.get(key) else { return };
         let published: Vec<TrackId> = session.publications.iter().map(|p| p.track).collect();
         let received: Vec<TrackId> =
             session.slots.wishes().iter().map(|wish| wish.subscribe.track).collect();
         for track in received {
-            self.detach(key, track);
+            self.detach(key, track, now);
         }
         for track in published {
             self.end_track(track);

@@ -2,9 +2,24 @@
 //!
 //! Pure functions over the RTP payload. They look at a handful of bytes, never follow a length
 //! beyond the payload, and answer "no keyframe" where they cannot tell.
+//!
+//! What the layers of a track are is read beside it:
+//!
+//! | module | what it reads |
+//! | --- | --- |
+//! | [`vp8`] | the VP8 payload descriptor: numbers, temporal layer |
+//! | [`vp9`] | the VP9 payload descriptor: numbers, layers, scalability structure |
+//! | [`dependency`] | the dependency descriptor, a header extension of AV1 and others; rewrites it |
+//! | [`allocation`] | video layers allocation, a header extension: which layers at which bitrate |
+
+pub(crate) mod allocation;
+pub(crate) mod dependency;
+mod list;
+pub(crate) mod vp8;
+pub(crate) mod vp9;
 
 use antipode_base::media::Codec;
-use antipode_relay::packet::Shape;
+use antipode_relay::packet::{Mark, Shape};
 
 /// What was read of one payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +28,24 @@ pub(crate) struct Glance {
     pub(crate) keyframe: bool,
     /// Numbers that are rewritten per viewer.
     pub(crate) shape: Shape,
+    /// Its place among frames and temporal layers.
+    pub(crate) mark: Mark,
+    /// Spatial layer, where the payload names one.
+    pub(crate) layer: Option<u8>,
 }
 
 /// The payload's own header is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
+
+/// The size of a picture, in pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resolution {
+    /// At most 65536.
+    pub(crate) width: u32,
+    /// At most 65536.
+    pub(crate) height: u32,
+}
 
 /// Reads the payload of one packet.
 ///
@@ -33,92 +61,14 @@ pub(crate) fn glance(codec: Codec, payload: &[u8]) -> Result<Glance, Malformed> 
             }
             true
         }
-        Codec::Vp8 => return vp8(payload),
-        Codec::Vp9 => vp9_keyframe(payload).ok_or(Malformed)?,
+        Codec::Vp8 => return vp8::glance(payload),
+        Codec::Vp9 => return vp9::parse(payload).map(|vp9| vp9.glance()),
         Codec::H264 => h264_keyframe(payload).ok_or(Malformed)?,
         Codec::H265 => h265_keyframe(payload).ok_or(Malformed)?,
         Codec::Av1 => av1_keyframe(payload).ok_or(Malformed)?,
     };
-    Ok(Glance { keyframe, shape: Shape::Plain })
-}
-
-/// RFC 7741 §4.2 and §4.3.
-///
-/// ```text
-///   |X|R|N|S|R| PID |   then, if X:  |I|L|T|K| RSV |  |M| PictureID |  | TL0PICIDX |  |TID|Y|KEYIDX|
-/// ```
-fn vp8(payload: &[u8]) -> Result<Glance, Malformed> {
-    let mut bytes = payload.iter().copied();
-    let mut next = || bytes.next().ok_or(Malformed);
-    let first = next()?;
-    let mut picture_id = None;
-    let mut picture_id_long = false;
-    let mut tl0_pic_idx = None;
-    if first & 0x80 != 0 {
-        let present = next()?;
-        if present & 0x80 != 0 {
-            let high = next()?;
-            picture_id_long = high & 0x80 != 0;
-            picture_id = Some(if picture_id_long {
-                u16::from(high & 0x7f) << 8 | u16::from(next()?)
-            } else {
-                u16::from(high)
-            });
-        }
-        if present & 0x40 != 0 {
-            tl0_pic_idx = Some(next()?);
-        }
-        if present & 0x30 != 0 {
-            next()?;
-        }
-    }
-    let frame = next()?;
-    let starts_frame = first & 0x10 != 0 && first & 0x07 == 0;
-    let keyframe = starts_frame && frame & 0x01 == 0;
-    Ok(Glance { keyframe, shape: Shape::Vp8 { picture_id, picture_id_long, tl0_pic_idx } })
-}
-
-/// Overwrites the picture numbers of a VP8 payload, which keep their widths. A payload that has no
-/// such field, or is cut short, stays as it is there.
-pub(crate) fn patch_vp8(payload: &mut [u8], picture_id: Option<u16>, tl0_pic_idx: Option<u8>) {
-    let [first, present, rest @ ..] = payload else { return };
-    if *first & 0x80 == 0 {
-        return;
-    }
-    let mut at = 0;
-    if *present & 0x80 != 0 {
-        let Some(high) = rest.first().copied() else { return };
-        let long = high & 0x80 != 0;
-        if let Some(id) = picture_id {
-            let [upper, lower] = id.to_be_bytes();
-            match rest {
-                [a, b, ..] if long => (*a, *b) = (upper | 0x80, lower),
-                [a, ..] if !long => *a = lower & 0x7f,
-                _ => return,
-            }
-        }
-        at = if long { 2 } else { 1 };
-    }
-    if *present & 0x40 != 0
-        && let (Some(field), Some(value)) = (rest.get_mut(at), tl0_pic_idx)
-    {
-        *field = value;
-    }
-}
-
-/// RFC 9628 §4.2: not predicted (P=0), begins a frame (B=1), and is the lowest spatial layer.
-fn vp9_keyframe(payload: &[u8]) -> Option<bool> {
-    const I: u8 = 0x80;
-    const P: u8 = 0x40;
-    const L: u8 = 0x20;
-    const B: u8 = 0x08;
-    let mut bytes = payload.iter().copied();
-    let first = bytes.next()?;
-    if first & I != 0 && bytes.next()? & 0x80 != 0 {
-        bytes.next()?;
-    }
-    let spatial = if first & L != 0 { bytes.next()? >> 1 & 0x07 } else { 0 };
-    Some(first & (P | B) == B && spatial == 0)
+    let mark = Mark { begins: keyframe, sync: true, ..Mark::default() };
+    Ok(Glance { keyframe, shape: Shape::Plain, mark, layer: None })
 }
 
 /// RFC 6184 §5: an IDR slice or a sequence parameter set, alone, aggregated or the first fragment.
@@ -170,54 +120,6 @@ mod tests {
 
     fn plain(codec: Codec, payload: &[u8]) -> Option<bool> {
         glance(codec, payload).ok().map(|glance| glance.keyframe)
-    }
-
-    #[test]
-    fn vp8_golden_bytes() {
-        // As Chromium sends them: X, I with 15 bits, L, T.
-        let key = [0x90, 0xe0, 0x92, 0x34, 0x07, 0x20, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a];
-        let shape =
-            Shape::Vp8 { picture_id: Some(0x1234), picture_id_long: true, tl0_pic_idx: Some(7) };
-        assert_eq!(glance(Codec::Vp8, &key), Ok(Glance { keyframe: true, shape }));
-        let mut delta = key;
-        delta[6] |= 1;
-        assert_eq!(glance(Codec::Vp8, &delta), Ok(Glance { keyframe: false, shape }));
-        let mut middle = key;
-        middle[0] = 0x80;
-        assert_eq!(glance(Codec::Vp8, &middle), Ok(Glance { keyframe: false, shape }));
-        // The shortest descriptor, and a 7-bit picture id.
-        let bare = Shape::Vp8 { picture_id: None, picture_id_long: false, tl0_pic_idx: None };
-        assert_eq!(glance(Codec::Vp8, &[0x10, 0x10]), Ok(Glance { keyframe: true, shape: bare }));
-        let short = Shape::Vp8 { picture_id: Some(5), picture_id_long: false, tl0_pic_idx: None };
-        assert_eq!(
-            glance(Codec::Vp8, &[0x90, 0x80, 0x05, 0x10]),
-            Ok(Glance { keyframe: true, shape: short })
-        );
-        for cut in 0..7 {
-            assert_eq!(glance(Codec::Vp8, &key[..cut]), Err(Malformed), "{cut}");
-        }
-    }
-
-    #[test]
-    fn patches_vp8_numbers_in_place() {
-        for (name, before, id, tl0, after) in [
-            (
-                "long",
-                &[0x90, 0xe0, 0x92, 0x34, 7, 0x20, 0][..],
-                0x0123,
-                9,
-                &[0x90, 0xe0, 0x81, 0x23, 9, 0x20, 0][..],
-            ),
-            ("short", &[0x90, 0xc0, 0x12, 7, 0], 0x45, 9, &[0x90, 0xc0, 0x45, 9, 0]),
-            ("no id", &[0x90, 0x60, 7, 0x20, 0], 5, 9, &[0x90, 0x60, 9, 0x20, 0]),
-            ("no extension", &[0x10, 0, 1], 5, 9, &[0x10, 0, 1]),
-            ("cut", &[0x90, 0x80, 0x92], 5, 9, &[0x90, 0x80, 0x92]),
-            ("empty", &[], 5, 9, &[]),
-        ] {
-            let mut payload = before.to_vec();
-            patch_vp8(&mut payload, Some(id), Some(tl0));
-            assert_eq!(payload, after, "{name}");
-        }
     }
 
     #[test]

@@ -1,0 +1,185 @@
+//! When to look for more bandwidth, and how hard.
+//!
+//! A forwarder sends what publishers produce, so its estimate cannot grow by itself beyond what it sends.
+//! When a viewer could use more, a probe fills the stream up to a higher rate for a moment, with
+//! padding; the estimator sees whether that arrived as fast as it was sent.
+//!
+//! ```text
+//!   rate        ______            ________
+//!   wanted  - -|      |- - - - - |        |- - - -
+//!   sent  _____|      |__________|        |______      pauses grow while probes fail
+//! ```
+
+use std::time::{Duration, Instant};
+
+use antipode_base::media::Bitrate;
+
+/// How long a probe lasts: long enough to see a queue grow at the rates of video, short enough that the
+/// queue which it leaves behind is no longer than a jitter buffer.
+const LENGTH: Duration = Duration::from_millis(80);
+/// Between two bursts of a probe.
+const STEP: Duration = Duration::from_millis(5);
+/// A probe asks for this much more than is wanted, since the estimate stays below what is measured.
+const MARGIN: f64 = 1.25;
+/// A probe asks for no more than this multiple of what is known to be there.
+const LEAP: f64 = 3.0;
+/// Pause after a probe that found what was wanted; after one that did not, at first and at most.
+const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE_FAILED: Duration = Duration::from_millis(1_000);
+const PAUSE_MAX: Duration = Duration::from_millis(3_000);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    Running { since: Instant, rate: u64, bytes: u64 },
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Prober {
+    state: State,
+    wanted: Option<Bitrate>,
+    /// The next probe begins no sooner.
+    not_before: Option<Instant>,
+    pause: Duration,
+    /// The estimate when the last probe began.
+    before: Bitrate,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing.
+    Wait,
+    /// A probe begins; call again.
+    Begin,
+    /// So many bytes of padding.
+    Pad(usize),
+    /// The probe is over.
+    End,
+}
+
+impl Default for Prober {
+    fn default() -> Self {
+        Prober {
+            state: State::Idle,
+            wanted: None,
+            not_before: None,
+            pause: PAUSE,
+            before: Bitrate(0),
+        }
+    }
+}
+
+impl Prober {
+    /// What the viewer could use in all; `None` when it has that.
+    pub(crate) fn want(&mut self, wanted: Option<Bitrate>, now: Instant) {
+        if self.wanted.is_none() && wanted.is_some() && self.not_before.is_none() {
+            self.not_before = Some(now);
+        }
+        self.wanted = wanted;
+    }
+
+    /// A packet of media went out.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        if let State::Running { bytes: sum, .. } = &mut self.state {
+            *sum += bytes as u64;
+        }
+    }
+
+    /// The path was overused: no probe soon.
+    pub(crate) fn hold(&mut self, now: Instant) {
+        self.pause = (self.pause * 3 / 2).clamp(PAUSE_FAILED, PAUSE_MAX);
+        self.not_before = Some(now + self.pause);
+    }
+
+    /// When [`Prober::step`] wants to be called.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match self.state {
+            State::Running { .. } => Some(now + STEP),
+            State::Idle => self.wanted.and(self.not_before),
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn step(&mut self, estimate: Bitrate, now: Instant) -> Step {
+        match self.state {
+            State::Idle => {
+                let due = self.not_before.is_some_and(|at| now >= at);
+                let Some(wanted) = self.wanted.filter(|_| due) else { return Step::Wait };
+                let rate = (wanted.0 as f64 * MARGIN).min(estimate.0 as f64 * LEAP) as u64;
+                // The last one raised the estimate: the next may come soon, else later and later.
+                let better = self.before.0 > 0 && estimate.0 > self.before.0 + self.before.0 / 20;
+                let longer = (self.pause * 3 / 2).clamp(PAUSE_FAILED, PAUSE_MAX);
+                self.pause = if better { PAUSE } else { longer };
+                self.before = estimate;
+                self.state = State::Running { since: now, rate, bytes: 0 };
+                Step::Begin
+            }
+            State::Running { since, rate, bytes } => {
+                let elapsed = now.saturating_duration_since(since);
+                if elapsed >= LENGTH {
+                    self.state = State::Idle;
+                    self.not_before = Some(now + self.pause);
+                    return Step::End;
+                }
+                // The first burst is that of one step: a rate is what comes between packets.
+                let due = rate * (elapsed + STEP).as_micros() as u64 / 8_000_000;
+                match due.saturating_sub(bytes) {
+                    0 => Step::Wait,
+                    missing => Step::Pad(missing as usize),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs for so long; the times at which probes began, and bytes of padding.
+    fn run(wanted: u64, media: usize, ms: u64, answer: impl Fn(u64) -> u64) -> (Vec<u64>, usize) {
+        let start = Instant::now();
+        let mut prober = Prober::default();
+        let (mut begun, mut padding) = (Vec::new(), 0);
+        prober.want(Some(Bitrate(wanted)), start);
+        for at in 0..ms {
+            let now = start + Duration::from_millis(at);
+            if at % 20 == 0 {
+                prober.sent(media);
+            }
+            while prober.deadline(now).is_some_and(|at| at <= now + STEP) {
+                match prober.step(Bitrate(answer(at)), now) {
+                    Step::Begin => begun.push(at),
+                    Step::Pad(bytes) => {
+                        prober.sent(bytes);
+                        padding += bytes;
+                    }
+                    Step::Wait | Step::End => break,
+                }
+            }
+        }
+        (begun, padding)
+    }
+
+    #[test]
+    fn fills_up_to_the_rate_and_no_further() {
+        // 1 Mbit/s wanted, 400 kbit/s of media: 1.25 Mbit/s for 80 ms are 12.5 kB, 4 kB are there.
+        let (begun, padding) = run(1_000_000, 1_000, 200, |_| 500_000);
+        assert_eq!(begun, [0]);
+        assert!((7_000..10_500).contains(&padding), "{padding}");
+        let (_, padding) = run(100_000, 5_000, 200, |_| 500_000);
+        assert!(padding < 500, "media is enough: {padding}");
+    }
+
+    #[test]
+    fn failures_space_out_and_success_goes_on() {
+        let (begun, _) = run(10_000_000, 0, 12_000, |_| 500_000);
+        let gaps: Vec<u64> = begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.is_sorted() && gaps[0] >= 1_000, "{gaps:?}");
+        assert!(*gaps.last().unwrap() <= 3_200, "{gaps:?}");
+        let (begun, _) = run(10_000_000, 0, 2_000, |at| 500_000 + at * 1_000);
+        assert!(begun.len() >= 4, "{begun:?}");
+    }
+}

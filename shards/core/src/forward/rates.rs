@@ -1,0 +1,112 @@
+//! What each layer of a track costs, measured.
+
+use std::time::{Duration, Instant};
+
+use antipode_base::limits::LAYERS_MAX;
+use antipode_base::media::{Bitrate, Layer};
+use antipode_relay::packet::Packet;
+
+/// Temporal layers that are told apart; those above count with the last.
+pub(crate) const TEMPORALS: usize = 4;
+/// How long a window is. Long enough for some pictures, short enough to see a change of mind.
+const WINDOW: Duration = Duration::from_millis(500);
+/// Header, extensions, tag and UDP/IP of one packet, bytes.
+const OVERHEAD: u32 = 70;
+
+/// Bits a second by layer and temporal layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Rates([[f32; TEMPORALS]; LAYERS_MAX]);
+
+impl Rates {
+    /// What a viewer of this much costs: with SVC the lower layers go along.
+    pub(crate) fn of(&self, layer: Layer, temporal: u8, svc: bool) -> Bitrate {
+        let temporals = (usize::from(temporal) + 1).min(TEMPORALS);
+        let from = if svc { 0 } else { layer.index() };
+        let layers = self.0.get(from..=layer.index()).unwrap_or_default();
+        let sum: f32 = layers.iter().map(|layer| layer[..temporals].iter().sum::<f32>()).sum();
+        Bitrate(sum as u64)
+    }
+
+    /// The highest temporal layer that anything was seen of.
+    pub(crate) fn temporal_top(&self, layer: Layer) -> u8 {
+        let of = self.0.get(layer.index());
+        of.and_then(|of| of.iter().rposition(|rate| *rate > 0.0)).unwrap_or(0) as u8
+    }
+}
+
+/// Measures [`Rates`]. A layer that stops keeps its last rate: it will cost that much again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RateMeter {
+    rates: Rates,
+    bytes: [[u32; TEMPORALS]; LAYERS_MAX],
+    since: Option<Instant>,
+}
+
+impl RateMeter {
+    /// Takes in one packet.
+    pub(crate) fn note(&mut self, packet: &Packet) {
+        let temporal = usize::from(packet.mark.temporal).min(TEMPORALS - 1);
+        let bytes = packet.payload.len() as u32 + OVERHEAD;
+        self.bytes[packet.layer.index()][temporal] += bytes;
+        let since = *self.since.get_or_insert(packet.arrival);
+        let elapsed = packet.arrival.saturating_duration_since(since);
+        if elapsed >= WINDOW {
+            self.close(elapsed.as_secs_f32());
+            self.since = Some(packet.arrival);
+        }
+    }
+
+    /// What was measured so far.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    fn close(&mut self, seconds: f32) {
+        for (layer, bytes) in self.rates.0.iter_mut().zip(&mut self.bytes) {
+            if bytes.iter().all(|bytes| *bytes == 0) {
+                continue;
+            }
+            for (rate, bytes) in layer.iter_mut().zip(bytes) {
+                let now = std::mem::take(bytes) as f32 * 8.0 / seconds;
+                // The first window is all there is; later ones are smoothed, up faster than down.
+                let weight = if *rate == 0.0 {
+                    1.0
+                } else if now > *rate {
+                    0.5
+                } else {
+                    0.3
+                };
+                *rate += weight * (now - *rate);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::testing::packet;
+
+    #[test]
+    fn measures_each_layer_and_keeps_what_stopped() {
+        let start = Instant::now();
+        let mut meter = RateMeter::default();
+        // 30 pictures a second, every other of temporal layer 1, 930 bytes and headers each.
+        for n in 0..60u32 {
+            let mut packet = packet(u64::from(n), n * 3_000);
+            packet.arrival = start + Duration::from_millis(33) * n;
+            packet.payload = vec![0; 930].into();
+            packet.layer = Layer(2);
+            packet.mark.temporal = (n % 2) as u8;
+            meter.note(&packet);
+        }
+        let kbps = |temporal| meter.rates().of(Layer(2), temporal, false).0 / 1_000;
+        assert!((230..260).contains(&kbps(1)), "{}", kbps(1));
+        assert!((110..135).contains(&kbps(0)), "{}", kbps(0));
+        assert_eq!(meter.rates().temporal_top(Layer(2)), 1);
+        assert_eq!(meter.rates().of(Layer(0), 3, false), Bitrate(0));
+        let both = Rates([[1.0, 2.0, 0.0, 0.0], [10.0, 0.0, 0.0, 0.0], [100.0, 0.0, 0.0, 0.0]]);
+        assert_eq!(both.of(Layer(1), 255, true), Bitrate(13));
+        assert_eq!(both.of(Layer(1), 255, false), Bitrate(10));
+    }
+}

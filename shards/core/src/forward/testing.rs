@@ -1,0 +1,27 @@
+//! A packet for the tests of this folder.
+
+use std::time::Instant;
+
+use antipode_base::ids::TrackId;
+use antipode_base::media::{Codec, Layer};
+use antipode_relay::packet::{Packet, Shape};
+
+/// The first packet of a keyframe of the lowest layer, 100 bytes.
+pub(super) fn packet(ext_seq: u64, timestamp: u32) -> Packet {
+    Packet {
+        track: TrackId(1),
+        layer: Layer::BASE,
+        codec: Codec::Vp8,
+        ext_seq,
+        timestamp,
+        marker: false,
+        keyframe: true,
+        shape: Shape::Plain,
+        mark: Default::default(),
+        descriptor: None,
+        extensions: Default::default(),
+        sender_clock: None,
+        arrival: Instant::now(),
+        payload: vec![0; 100].into(),
+    }
+}

@@ -1,0 +1,159 @@
+//! Bandwidth, both ways: what each viewer gets of its own, and what no viewer needs at all.
+//!
+//! Downwards, a session's estimate is shared among its subscriptions ([`allocate`]) when it moves, when a
+//! wish changes, and at intervals, since publishers change their rates too. Upwards, the highest layer that
+//! anybody uses is told to the track's home and by it to the publisher, who may stop the rest: more at
+//! once, less after a while, so that a viewer who looks away for a moment costs nobody a restart.
+
+use std::time::{Duration, Instant};
+
+use antipode_base::command::Priority;
+use antipode_base::ids::TrackId;
+use antipode_base::media::{Bitrate, Kind, Layer};
+use antipode_base::notice::Notice;
+use antipode_relay::parcel::Note;
+
+use super::Shard;
+use crate::forward::allocation::{Grant, Want, allocate};
+use crate::forward::{Origin, Track};
+use crate::timers::Reason;
+
+/// How often a session's bandwidth is shared anew though nothing was heard of it.
+const ALLOCATE_EVERY: Duration = Duration::from_millis(250);
+/// How long less must be needed before the publisher is told.
+const DEMAND_HOLD: Duration = Duration::from_secs(3);
+/// Sound before any was measured.
+const AUDIO_UNKNOWN: u64 = 40_000;
+
+impl Shard {
+    /// Shares a session's bandwidth among what it receives.
+    pub(super) fn allocate(&mut self, key: usize, now: Instant) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.allocate_at = None;
+        let Some(estimate) = session.egress.estimate() else { return };
+        let sound = match session.allocated.replace(now) {
+            None => AUDIO_UNKNOWN,
+            Some(before) => {
+                let millis = now.saturating_duration_since(before).as_millis().max(1) as u64;
+                session.egress.take_audio_bytes() * 8_000 / millis
+            }
+        };
+        let (wants, whose) = self.wants(key, now);
+        if wants.is_empty() {
+            return self.sessions[key].egress.want(None, now);
+        }
+        let mut grants = std::mem::take(&mut self.grants);
+        let budget = Bitrate(estimate.0.saturating_sub(sound));
+        let allocated = allocate(budget, &wants, &mut grants);
+        for (track, grant) in whose.into_iter().zip(&grants) {
+            self.grant(key, track, *grant, now);
+        }
+        self.grants = grants;
+        let session = &mut self.sessions[key];
+        session.egress.want(allocated.next.map(|next| Bitrate(next.0 + sound)), now);
+        session.want_allocation(now + ALLOCATE_EVERY);
+    }
+
+    /// What the session wants, track by track.
+    fn wants(&mut self, key: usize, now: Instant) -> (Vec<Want>, Vec<TrackId>) {
+        let wishes = self.sessions[key].slots.wishes();
+        let (mut wants, mut whose) = (Vec::new(), Vec::new());
+        // Who speaks, by the member's part of the label.
+        let voices: Vec<&str> = wishes
+            .iter()
+            .filter(|wish| wish.subscribe.kind == Kind::Audio)
+            .filter(|wish| self.fabric.get(wish.subscribe.track).is_some_and(|track| track.speaks))
+            .map(|wish| member_of(&wish.subscribe.stream_label))
+            .collect();
+        for wish in wishes.iter().filter(|wish| wish.subscribe.kind == Kind::Video) {
+            let Some(track) = self.fabric.get(wish.subscribe.track) else { continue };
+            let Some(viewer) = track.viewer_of(key).filter(|viewer| viewer.ready) else { continue };
+            if viewer.tune.paused || track.muted {
+                continue;
+            }
+            let speaks = voices.contains(&member_of(&wish.subscribe.stream_label));
+            let priority = match viewer.tune.priority {
+                Priority::Camera if speaks => Priority::Speaker,
+                other => other,
+            };
+            wants.push(Want {
+                priority,
+                layer_max: viewer.tune.layer_max,
+                temporal_max: viewer.tune.temporal_max,
+                active: track.active(now),
+                rates: *track.rates(),
+                svc: track.svc,
+                now: viewer.grant,
+            });
+            whose.push(wish.subscribe.track);
+        }
+        (wants, whose)
+    }
+
+    fn grant(&mut self, key: usize, track: TrackId, grant: Grant, now: Instant) {
+        let viewer = self.fabric.get_mut(track).and_then(|entry| entry.viewer(key));
+        let Some(viewer) = viewer.filter(|viewer| viewer.grant != grant) else { return };
+        if viewer.grant(grant) {
+            let paused = grant == Grant::Paused;
+            let session = self.sessions[key].id;
+            self.fx.notices.push_back(Notice::Delivery { session, track, paused });
+            if !paused {
+                self.viewer_needs_keyframe(key, track, now);
+            }
+        }
+    }
+
+    /// The first viewer of a track is here: its home is to send it.
+    pub(super) fn watch(&mut self, id: TrackId) {
+        let track = self.fabric.get(id).filter(|track| matches!(track.origin, Origin::Shard(_)));
+        if let Some(demanded) = track.map(Track::demanded) {
+            self.tell_demand(id, demanded);
+        }
+    }
+
+    /// Something changed in what viewers need of a track.
+    pub(super) fn demand_changed(&mut self, id: TrackId, now: Instant) {
+        let Some(track) = self.fabric.get_mut(id).filter(|track| track.kind == Kind::Video) else {
+            return;
+        };
+        let demanded = track.demanded();
+        if demanded > track.demand.told {
+            self.tell_demand(id, demanded);
+        } else if demanded < track.demand.told
+            && !std::mem::replace(&mut track.demand.waiting, true)
+        {
+            self.timers.set(now + DEMAND_HOLD, Reason::Demand(id));
+        }
+    }
+
+    pub(super) fn demand_due(&mut self, id: TrackId) {
+        let Some(track) = self.fabric.get_mut(id) else { return };
+        track.demand.waiting = false;
+        let demanded = track.demanded();
+        if demanded != track.demand.told {
+            self.tell_demand(id, demanded);
+        }
+    }
+
+    fn tell_demand(&mut self, id: TrackId, layer_max: Option<Layer>) {
+        let Some(track) = self.fabric.get_mut(id) else { return };
+        track.demand.told = layer_max;
+        let room = track.room;
+        match track.origin {
+            Origin::Shard(home) => {
+                self.send_note(home, Note::Watch { track: id, room, layer_max });
+            }
+            Origin::Session(key) => {
+                let Some(session) = self.sessions.get(key).map(|session| session.id) else {
+                    return;
+                };
+                self.fx.notices.push_back(Notice::Demand { session, track: id, layer_max });
+            }
+        }
+    }
+}
+
+/// The member's part of `PA_x|TR_y`.
+fn member_of(stream_label: &str) -> &str {
+    stream_label.split('|').next().unwrap_or(stream_label)
+}
