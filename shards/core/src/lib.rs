@@ -17,7 +17,7 @@
 //! | `demux` | from a datagram to its session |
 //! | `session` | one peer connection: str0m, descriptions, slots, publications |
 //! | `forward` | tracks, hops, the fan-out loop, layer choice, renumbering |
-//! | `payload` | keyframes and picture numbers in the payload's own header |
+//! | `payload` | keyframes, picture numbers and layers, in payloads and header extensions |
 //! | `sdp` | what str0m does not read or write of a description |
 //! | `data` | who a data packet is from and for |
 //! | `levels`, `room`, `timers`, `effects`, `io` | small tables |

@@ -143,8 +143,32 @@ fn packet(folder: &Path) -> Outcome {
         ("h264-fu", 5, &[0x7c, 0x85, 0]),
         ("h265-ap", 6, &[0x60, 1, 0, 2, 0x40, 1]),
         ("av1", 7, &[0x18, 0x0a]),
+        ("vp8-layers", 3, &[0xb0, 0xf0, 0x92, 0x35, 7, 0x7f, 0x11]),
+        ("vp9-flexible", 4, &[0xf8, 5, 0x23, 3, 5, 0xfe, 0]),
+        ("vp9-structure", 4, &[0xaa, 5, 0x10, 7, 0x18, 1, 0x40, 0, 0xb4, 2, 0x54, 1, 4, 4, 0]),
+        ("allocation", 10, &[1, 0x80, 0x4d, 0x64, 0x8e, 1, 1, 0x3f, 0, 0xb3, 0x3c]),
+        ("allocation-unequal", 10, &[0x20, 5, 0x20, 0x1c, 0, 1, 0x7f, 0x80, 1, 0x81, 1, 2, 3]),
     ] {
         write(folder, name, &[&[selector], bytes].concat())?;
+    }
+    descriptors(folder)
+}
+
+/// Dependency descriptors as Chromium sends them: a keyframe of L1T3, and frames with more and more
+/// fields of their own.
+fn descriptors(folder: &Path) -> Outcome {
+    let keyframe = [
+        0x80, 0, 1, 0x80, 2, 0x14, 0xea, 0xa8, 0x60, 0x41, 0x4d, 0x14, 0x10, 0x20, 0x84, 0x27, 1,
+        0x3f, 0, 0xb3,
+    ];
+    for (name, masked, frame) in [
+        ("descriptor", 0, &[0xc3, 0, 2][..]),
+        ("descriptor-masked", 1, &[0xc3, 0, 2]),
+        ("descriptor-custom", 1, &[0xc2, 0, 5, 0x1a, 0x60, 0x20, 0x18]),
+        ("descriptor-keyframe", 1, &keyframe),
+    ] {
+        let head = [9, masked, 0x12, 0x34, 0, 0, 0, 5];
+        write(folder, name, &[&head[..], &chunk(&keyframe), frame].concat())?;
     }
     Ok(())
 }

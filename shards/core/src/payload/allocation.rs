@@ -182,47 +182,51 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        // Three simulcast streams of one spatial layer each, seen on the second.
+        // Three simulcast streams of L1T3 as Chromium 156 sends them, on the third.
         let simulcast = [
-            0x61,          // RID 1, three streams, spatial layer 0 of each
+            0xa1,          // RID 2, three streams, spatial layer 0 of each
             0b10_10_10_00, // three temporal layers each, padding
-            0x3c,
-            0x50,
-            0x64, // 60, 80, 100
-            0xac,
-            0x02,
-            0xf4,
-            0x03,
-            0xa6,
-            0x04, // 300, 500, 550
-            0xe8,
+            0x39,
+            0x55,
+            0x8e,
+            0x01, // 57, 85, 142
+            0xa8,
+            0x01,
+            0xfc,
+            0x01,
+            0xa4,
+            0x03, // 168, 252, 420
+            0xd8,
+            0x04,
+            0x84,
             0x07,
             0xdc,
-            0x0b,
-            0x80,
-            0x10, // 1000, 1500, 2048
+            0x0b, // 600, 900, 1500
             0x01,
             0x3f,
             0x00,
             0xb3,
-            15, // 320 × 180 @ 15
+            27, // 320 × 180 @ 27
             0x02,
             0x7f,
             0x01,
             0x67,
-            30, // 640 × 360 @ 30
+            27, // 640 × 360 @ 27
             0x04,
             0xff,
             0x02,
             0xcf,
-            60, // 1280 × 720 @ 60
+            27, // 1280 × 720 @ 27
         ];
         let want: [Row<&[u64]>; 3] = [
-            (0, 0, &[60, 80, 100], Some((320, 180, 15))),
-            (1, 0, &[300, 500, 550], Some((640, 360, 30))),
-            (2, 0, &[1_000, 1_500, 2_048], Some((1_280, 720, 60))),
+            (0, 0, &[57, 85, 142], Some((320, 180, 27))),
+            (1, 0, &[168, 252, 420], Some((640, 360, 27))),
+            (2, 0, &[600, 900, 1_500], Some((1_280, 720, 27))),
         ];
-        check(&simulcast, 1, 3, &want);
+        check(&simulcast, 2, 3, &want);
+        // One stream of VP9 L3T3_KEY whose upper two spatial layers the encoder does not send yet.
+        let svc = [0x01, 0x80, 0x4d, 0x64, 0x8e, 0x01, 0x01, 0x3f, 0x00, 0xb3, 0x3c];
+        check(&svc, 0, 1, &[(0, 0, &[77, 100, 142], Some((320, 180, 60)))]);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! ```text
 //!   |X|R|N|S|R| PID |   then, if X:  |I|L|T|K| RSV |  |M| PictureID |  | TL0PICIDX |  |TID|Y|KEYIDX|
 //! ```
+//!
+//! A sender that attaches dependency descriptors may leave all of it out, since they say the same:
+//! Chromium then writes the first byte alone, without picture id and temporal layer.
 
 use antipode_relay::packet::Shape;
 

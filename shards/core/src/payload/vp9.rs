@@ -296,6 +296,28 @@ mod tests {
     }
 
     #[test]
+    fn packets_of_chromium() {
+        // L3T3: I, L, F, B, V; 15-bit id 0x2608; U; three layers with their sizes; the sync code of VP9.
+        let key = [
+            0xba, 0xa6, 0x08, 0x10, 0x50, 0x01, 0x40, 0x00, 0xb4, 0x02, 0x80, 0x01, 0x68, 0x05,
+            0x00, 0x02, 0xd0, 0x83, 0x49, 0x83, 0x42,
+        ];
+        let read = parse(&key).unwrap();
+        assert!(read.keyframe && read.flexible && read.switching_up && !read.not_reference);
+        assert_eq!((read.tl0_pic_idx, read.length), (None, 17));
+        assert_eq!(read.picture_id, Some(PictureId { value: 0x2608, long: true, at: 1 }));
+        let structure = read.structure.unwrap();
+        assert_eq!((structure.spatial_layers, structure.group), (3, None));
+        let top = Resolution { width: 1_280, height: 720 };
+        assert_eq!(structure.resolutions.last(), Some(&top));
+        // The next picture: I, P, L, F, B, E, Z; TID 2, U, SID 0; one picture back.
+        let delta = parse(&[0xfd, 0x8b, 0x62, 0x50, 0x02, 0x87]).unwrap();
+        assert!(delta.begins_frame && delta.ends_frame && delta.not_reference && !delta.keyframe);
+        assert_eq!((delta.temporal, delta.spatial, &*delta.diffs), (2, 0, &[1][..]));
+        assert_eq!((delta.switching_up, delta.inter_layer, delta.length), (true, false, 5));
+    }
+
+    #[test]
     fn layers_of_a_picture() {
         // P, L, E, Z; TID 2, U, SID 2, D; TL0PICIDX 0xff; no picture id.
         let top = parse(&[0x65, 0x55, 0xff, 0x00]).unwrap();

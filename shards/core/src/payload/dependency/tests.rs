@@ -205,6 +205,66 @@ fn targets_of_spatial_layers() {
     assert_ne!(temporal, known);
 }
 
+/// Hexadecimal digits; spaces do not count.
+fn hex(text: &str) -> Vec<u8> {
+    let digits: String = text.split(' ').collect();
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    (0..digits.len()).step_by(2).map(byte).collect()
+}
+
+/// AV1 L3T3 of Chromium 156: 15 templates, nine targets, three chains, and a mask of the lower six
+/// targets, since the encoder began with two spatial layers.
+const CHROMIUM_L3T3: &str = "810001 c0081485214eafffaaaa863cf0430c10c302afc0aaa0063c00430010c0\
+    02a000a80006000040001d954926e082b04a0941b820ac1282503157f974000ca864330e222222eca8655304224230\
+    eca87753013f00b3027f016704ff02cf1f80";
+
+#[test]
+fn a_keyframe_of_chromium_with_nine_targets() {
+    let bytes = hex(CHROMIUM_L3T3);
+    let key = parse(&bytes, None).unwrap();
+    let known = key.attached.clone().unwrap();
+    assert!(key.starts_frame && !key.ends_frame && key.diffs.is_empty());
+    assert_eq!((key.frame_number, key.spatial, key.temporal), (1, 0, 0));
+    assert_eq!((key.dtis, &*key.chains), (dtis("SSSSSSSSS"), &[0, 0, 0][..]));
+    assert_eq!(key.active_targets, Some(0b000_111_111));
+    assert_eq!((known.target_count(), known.chain_count()), (9, 3));
+    for target in 0..9 {
+        let (spatial, temporal) = (target as u8 / 3, target as u8 % 3);
+        assert_eq!(known.target(target), Some(Target { spatial, temporal }));
+        assert_eq!(known.chain_of(target), Some(target / 3));
+        assert_eq!(known.target_for(spatial, temporal, known.every_target()), Some(target));
+    }
+    assert_eq!(known.target_for(7, 7, 0b000_111_111), Some(5));
+    for (spatial, width, height) in [(0, 320, 180), (1, 640, 360), (2, 1_280, 720)] {
+        assert_eq!(known.resolution(spatial), Some(Resolution { width, height }));
+    }
+    assert!(known.template(14).is_some() && known.template(15).is_none());
+    check_rewrite(&bytes, &known);
+    let mut out = [0; DESCRIPTOR_MAX];
+    let same = rewrite(&bytes, &known, 1, key.active_targets, &mut out);
+    assert_eq!(same, Ok(&bytes[..]), "the one encoding of the same meaning");
+}
+
+#[test]
+fn frames_of_chromium_between_keyframes() {
+    let known = structure(&hex(CHROMIUM_L3T3));
+    // Temporal layer 1, spatial layer 0, whose last frames are not where the template has them.
+    let bytes = hex("c20005 1a60201800");
+    let read = parse(&bytes, Some(&known)).unwrap();
+    assert_eq!((read.frame_number, read.spatial, read.temporal), (5, 0, 1));
+    assert_eq!((&*read.diffs, &*read.chains), (&[4][..], &[4, 3, 0][..]));
+    assert_eq!((read.dtis, read.active_targets), (dtis("-DS-RR-RR"), None));
+    check_rewrite(&bytes, &known);
+    // The third spatial layer begins: all nine targets, with a frame of the second.
+    let bytes = hex("c80008 5ffd1400706060");
+    let read = parse(&bytes, Some(&known)).unwrap();
+    assert_eq!((read.frame_number, read.spatial, read.temporal), (8, 1, 2));
+    assert_eq!((&*read.diffs, &*read.chains), (&[2, 1][..], &[7, 6, 6][..]));
+    assert_eq!((read.dtis, read.active_targets), (dtis("-----D--R"), Some(0b111_111_111)));
+    assert!(read.is_in(5) && read.is_in(8) && !read.is_in(4) && !read.switches_to(8));
+    check_rewrite(&bytes, &known);
+}
+
 #[test]
 fn absurd_structures_are_malformed() {
     let head = "10000000 00000000 00000000 10000 ";
@@ -275,7 +335,7 @@ fn cut_or_flipped_descriptors_harm_nobody() {
             check_rewrite(bytes, &known);
         }
     };
-    for golden in [&l1t3, &l2t1] {
+    for golden in [&l1t3, &l2t1, &hex(CHROMIUM_L3T3)] {
         for cut in 0..golden.len() {
             let read = parse(&golden[..cut], None);
             let want = if cut == 3 { Unread::UnknownTemplate } else { Unread::Malformed };
