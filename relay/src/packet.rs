@@ -33,6 +33,15 @@ pub struct Extensions {
     pub orientation: Option<u8>,
 }
 
+/// The publisher's wall clock at one RTP timestamp, from its last sender report (RFC 3550 §6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderClock {
+    /// NTP: seconds since 1900 in the upper 32 bits.
+    pub ntp: u64,
+    /// RTP timestamp of the publisher's stream at that time.
+    pub timestamp: u32,
+}
+
 /// One RTP packet, parsed once per node. Cloning shares the payload.
 #[derive(Clone, Debug)]
 pub struct Packet {
@@ -54,6 +63,8 @@ pub struct Packet {
     pub shape: Shape,
     /// Header extensions.
     pub extensions: Extensions,
+    /// The publisher's clock; `None` before its first report.
+    pub sender_clock: Option<SenderClock>,
     /// When the datagram was received, on the node's monotonic clock.
     pub arrival: Instant,
     /// RTP payload without header, at most [`antipode_base::limits::RTP_MAX`] bytes.

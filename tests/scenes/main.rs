@@ -9,7 +9,8 @@
 //! | `crowds` | many who come and go |
 //! | `fabric` | made-up scenes, a new one for each seed, and the planted bug's finder |
 //! | `repeats` | the same seed, the same trace |
-#![forbid(unsafe_code)]
+//! | `entropy` | what the operating system draws at random, the same in each run |
+#![deny(unsafe_code)]
 // All of it is test, but clippy knows tests by their attribute alone.
 #![allow(clippy::unwrap_used)]
 
@@ -35,6 +36,7 @@ macro_rules! scene {
 mod attacks;
 mod calls;
 mod crowds;
+mod entropy;
 mod fabric;
 mod messages;
 mod paths;

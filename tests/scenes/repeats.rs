@@ -1,10 +1,6 @@
 //! The same seed, the same trace, byte by byte; another seed, another trace.
-//!
-//! The made-up scenes of `fabric` are not here: where several streams of one peer repeat packets in
-//! the same instant, str0m serves them in the random order of a map, and in about one seed of a
-//! hundred that moves a later packet by a fraction of a millisecond.
 
-use crate::{attacks, calls, messages, paths};
+use crate::{attacks, calls, fabric, messages, paths};
 
 #[test]
 fn a_seed_has_one_trace() {
@@ -19,4 +15,9 @@ fn a_seed_has_one_trace() {
 fn a_seed_has_one_trace_with_faults() {
     paths::FAULTS.run_twice(4);
     paths::BOUNDED.run_twice(2);
+}
+
+#[test]
+fn a_made_up_scene_has_one_trace() {
+    fabric::FABRIC.run_twice(40);
 }

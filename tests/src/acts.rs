@@ -131,7 +131,7 @@ impl World {
 
     /// A viewer wants a track otherwise.
     pub fn tune(&mut self, member: usize, track: TrackId, paused: bool, layer_max: u8) {
-        let tune = Tune { paused, layer_max: Layer(layer_max) };
+        let tune = Tune { paused, layer_max: Layer(layer_max), ..Tune::default() };
         self.signal.tune(member, track, tune);
         self.speak();
     }
@@ -204,7 +204,7 @@ impl World {
 
     /// Other faults for one member's paths from now on.
     pub fn reroute(&mut self, member: usize, up: Faults, down: Faults) {
-        self.lossless &= up.lossless() && down.lossless();
+        self.faithful &= up.faithful() && down.faithful();
         self.slack.widen(&down);
         for place in 0..self.peers.len() {
             let id = &self.peers[place].id;
@@ -242,7 +242,7 @@ impl World {
         let stats = self.stats();
         let verdict = Oracle::judge_empty(&stats)
             .and_then(|()| Oracle::judge_faults(&stats))
-            .and_then(|()| match self.lossless {
+            .and_then(|()| match self.faithful {
                 true => self.oracle.judge_beginnings(&self.peers),
                 false => Ok(()),
             });

@@ -79,8 +79,8 @@ impl Net {
         self.lanes[lane].path = path;
     }
 
-    /// Sends what one side has at hand. str0m hands out the packets of several streams in the random
-    /// order of a map, so they are sorted here by what each run has in common.
+    /// Sends what one side has at hand, sorted by what it is, so that another order of streams in a
+    /// library changes no trace.
     pub fn send(&mut self, lane: usize, at: Micros, mut batch: Vec<Datagram>) {
         batch.sort_by_key(|datagram| {
             // Without the length: packets of one frame stay in their order.

@@ -89,7 +89,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// With a path that loses nothing, the first packet of a slot begins a keyframe.
+    /// With paths that lose nothing and keep the order, the first packet of a slot begins a keyframe.
     ///
     /// # Errors
     /// The first slot where it does not.

@@ -208,9 +208,10 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Whether all that is sent arrives.
-    pub fn lossless(&self) -> bool {
-        self.loss == 0 && self.bitrate == 0
+    /// Whether all that is sent arrives, and in order: str0m takes no packet from before the first
+    /// that it saw of a stream.
+    pub fn faithful(&self) -> bool {
+        self.loss == 0 && self.bitrate == 0 && self.reorder == 0
     }
 
     /// The most by which two datagrams can come nearer to each other than they were sent.

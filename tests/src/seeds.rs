@@ -22,8 +22,18 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Plays it under one seed; its trace, and the panic that ended it, if one did.
+    /// Plays it on a thread of its own, whose maps and generators begin as every thread's do: what a
+    /// library takes at random is then the same in each run too.
     fn play(&self, seed: u64) -> (String, Option<Box<dyn Any + Send>>) {
+        std::thread::scope(|scope| {
+            let played = scope.spawn(|| self.play_here(seed)).join();
+            played.unwrap_or_else(|panic| (String::new(), Some(panic)))
+        })
+    }
+
+    /// Plays it under one seed; its trace, and the panic that ended it, if one did.
+    fn play_here(&self, seed: u64) -> (String, Option<Box<dyn Any + Send>>) {
+        fastrand::seed(seed);
         let mut world = World::new(seed, (self.setup)(seed));
         let played = catch_unwind(AssertUnwindSafe(|| {
             (self.play)(&mut world);

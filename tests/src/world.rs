@@ -99,7 +99,7 @@ pub struct World {
     pub(crate) listening: bool,
     pub(crate) forging: bool,
     /// No path ever lost anything.
-    pub(crate) lossless: bool,
+    pub(crate) faithful: bool,
     /// What paths from the node ever did to time.
     pub(crate) slack: Slack,
     /// Peers that are neither closed nor without anything to say, by their places.
@@ -145,7 +145,7 @@ impl World {
             shards: (0..setup.shards).map(shard).collect(),
             listening: false,
             forging: false,
-            lossless: setup.up.lossless() && setup.down.lossless(),
+            faithful: setup.up.faithful() && setup.down.faithful(),
             slack: Slack { wobble: setup.down.wobble(), echo: setup.down.echo() },
             awake: Vec::new(),
             addresses: HashMap::new(),

@@ -26,6 +26,8 @@ pub const TRACKS_PER_SESSION_MAX: usize = 16;
 pub const SUBSCRIPTIONS_PER_SESSION_MAX: usize = 512;
 /// Hops of one track: local viewers, shards and nodes together.
 pub const HOPS_PER_TRACK_MAX: usize = 16_384;
+/// Packets of each layer of a video track that a shard keeps for repeats: about two seconds.
+pub const CACHE_PACKETS: usize = 512;
 /// Simulcast layers of one track.
 pub const LAYERS_MAX: usize = 3;
 /// Frames that one frame may need, as its descriptor names them: H264 knows 16, AV1 and VP9 fewer.
@@ -85,7 +87,7 @@ pub const CONTROL_FRAME_MAX: usize = 16 * 1024 * 1024;
 /// An SDP. The SDK's offer with 100 sections is about 250 KiB.
 pub const SDP_MAX: usize = 512 * 1024;
 /// What signaling lets a node remember of one member.
-pub const MEMO_MAX: usize = 64 * 1024;
+pub const MEMO_MAX: usize = 96 * 1024;
 /// A member's identity, name, or a track's client id.
 pub const NAME_MAX: usize = 256;
 /// A member's metadata.
@@ -173,3 +175,4 @@ const _: () = assert!(TRAIN_SEGMENTS_MAX * RTP_MAX < 65_536);
 const _: () = assert!(JOIN_REQUEST_PACKED_MAX <= JOIN_REQUEST_MAX);
 const _: () = assert!(SDP_MAX <= SIGNAL_MESSAGE_MAX && SIGNAL_MESSAGE_MAX <= CONTROL_FRAME_MAX);
 const _: () = assert!(LAYERS_MAX <= 8);
+const _: () = assert!(CACHE_PACKETS.is_power_of_two());

@@ -33,6 +33,8 @@ pub struct ShardStats {
     pub parcels_out: u64,
     /// Datagrams that had landed on this shard and hopped to their owner.
     pub strays_out: u64,
+    /// RTP packets that were sent again because a viewer missed them.
+    pub repeats_out: u64,
     /// Keyframe requests that reached publishers here.
     pub keyframe_requests: u64,
     /// Sessions that were opened since the start.

@@ -122,6 +122,12 @@ impl Demux {
     }
 }
 
+/// Whether a STUN request, which must be authentic, nominates its pair (RFC 8445 §7.1.2).
+pub(crate) fn nominates(request: &[u8]) -> bool {
+    const USE_CANDIDATE: [u8; 2] = [0, 0x25];
+    attribute(request, USE_CANDIDATE).is_some()
+}
+
 /// USERNAME of a STUN binding request (RFC 8489 §5, §14.3).
 ///
 /// ```text
@@ -132,16 +138,22 @@ fn binding_username(bytes: &[u8]) -> Option<&[u8]> {
     const BINDING_REQUEST: [u8; 2] = [0, 1];
     const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
     const USERNAME: [u8; 2] = [0, 6];
-    let (header, mut attributes) = bytes.split_at_checked(20)?;
+    let (header, attributes) = bytes.split_at_checked(20)?;
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
     if header[..2] != BINDING_REQUEST || header[4..8] != COOKIE || length != attributes.len() {
         return None;
     }
+    attribute(bytes, USERNAME)
+}
+
+/// The value of the first attribute of a kind.
+fn attribute(message: &[u8], kind: [u8; 2]) -> Option<&[u8]> {
+    let mut attributes = message.get(20..)?;
     loop {
         let (head, rest) = attributes.split_first_chunk::<4>()?;
         let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
         let value = rest.get(..length)?;
-        if head[..2] == USERNAME {
+        if head[..2] == kind {
             return Some(value);
         }
         attributes = rest.get(length.next_multiple_of(4)..)?;
@@ -189,6 +201,8 @@ mod tests {
         ] {
             assert_eq!(demux.find(from, &bytes), want, "{bytes:x?}");
         }
+        assert!(!nominates(&binding(b"01abc:peer", &[])));
+        assert!(nominates(&binding(b"01abc:peer", &[0, 0x25, 0, 0])));
         let mut response = binding(b"01abc:peer", &[]);
         response[0] = 1;
         assert_eq!(demux.find(from, &response), Err(DropReason::StunMalformed));

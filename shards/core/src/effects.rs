@@ -11,6 +11,7 @@ use antipode_base::notice::{EndReason, Notice};
 use antipode_base::verdict::{DropReason, Drops};
 use antipode_relay::packet::Packet;
 
+use crate::egress::Heard;
 use crate::io::Transmit;
 use crate::session::slots::Wish;
 
@@ -25,8 +26,8 @@ pub(crate) struct Effects {
     pub(crate) drops: Drops,
     /// Media that came in.
     pub(crate) packets: Vec<Packet>,
-    /// Tracks of which the session's client needs a keyframe.
-    pub(crate) keyframes: Vec<TrackId>,
+    /// What the client's RTCP asks for.
+    pub(crate) heard: Heard,
     /// Data packets that came in, with whether their channel is reliable.
     pub(crate) data: Vec<(bool, Vec<u8>)>,
     /// Wishes whose packets may flow from now on.

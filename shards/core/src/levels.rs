@@ -58,6 +58,7 @@ mod tests {
                 voice_activity: voice,
                 orientation: None,
             },
+            sender_clock: None,
             arrival: std::time::Instant::now(),
             payload: vec![1u8].into(),
         }

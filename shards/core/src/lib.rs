@@ -17,6 +17,7 @@
 //! | `demux` | from a datagram to its session |
 //! | `session` | one peer connection: str0m, descriptions, slots, publications |
 //! | `forward` | tracks, hops, the fan-out loop, layer choice, renumbering |
+//! | `egress` | our own way out: sealing, repeating, reporting, measuring |
 //! | `payload` | keyframes, picture numbers and layers, in payloads and header extensions |
 //! | `sdp` | what str0m does not read or write of a description |
 //! | `data` | who a data packet is from and for |
@@ -28,6 +29,7 @@ pub mod bench;
 mod data;
 mod demux;
 mod effects;
+mod egress;
 mod forward;
 #[doc(hidden)]
 pub mod fuzz;

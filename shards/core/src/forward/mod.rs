@@ -4,6 +4,7 @@
 //! hops in one contiguous table, each with the selector and rewriter of its viewer inline, so that
 //! the loop over viewers touches one line of memory after another.
 
+mod cache;
 mod keyframes;
 mod rewriter;
 mod selector;
@@ -11,6 +12,6 @@ mod subscription;
 mod track;
 
 pub(crate) use keyframes::Ask;
-pub(crate) use rewriter::{Rewrite, Rewriter};
+pub(crate) use rewriter::{Rewrite, Rewriter, Shift};
 pub(crate) use subscription::Subscription;
 pub(crate) use track::{Fabric, Hop, Origin, Sink, Track};

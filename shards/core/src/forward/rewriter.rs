@@ -15,6 +15,8 @@ use std::time::Instant;
 
 use antipode_relay::packet::{Packet, Shape};
 
+use crate::payload;
+
 /// The numbers of one packet towards one viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rewrite {
@@ -26,6 +28,49 @@ pub(crate) struct Rewrite {
     pub(crate) picture_id: Option<u16>,
     /// VP8 TL0PICIDX.
     pub(crate) tl0_pic_idx: Option<u8>,
+    /// The first of another stream.
+    pub(crate) start: bool,
+    /// How the numbers came about, to find them again.
+    pub(crate) shift: Shift,
+}
+
+impl Rewrite {
+    /// Writes the VP8 numbers into a copy of the packet's payload.
+    pub(crate) fn patch_vp8(&self, payload: &mut [u8]) {
+        payload::patch_vp8(payload, self.picture_id, self.tl0_pic_idx);
+    }
+}
+
+/// From the numbers of one input stream to those towards one viewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shift {
+    ext_seq: u64,
+    timestamp: u32,
+    picture_id: u16,
+    tl0_pic_idx: u8,
+}
+
+impl Shift {
+    /// The numbers of a packet of that stream.
+    pub(crate) fn apply(self, packet: &Packet) -> Rewrite {
+        masked(&self.shifted(packet), packet.shape, self, false)
+    }
+
+    /// The input's extended sequence number behind the viewer's.
+    pub(crate) fn input(self, ext_seq: u64) -> u64 {
+        ext_seq.wrapping_sub(self.ext_seq)
+    }
+
+    fn shifted(self, packet: &Packet) -> Sent {
+        let (picture_id, tl0_pic_idx) = vp8_numbers(packet.shape);
+        Sent {
+            ext_seq: packet.ext_seq.wrapping_add(self.ext_seq),
+            timestamp: packet.timestamp.wrapping_add(self.timestamp),
+            arrival: packet.arrival,
+            picture_id: picture_id.wrapping_add(self.picture_id),
+            tl0_pic_idx: tl0_pic_idx.wrapping_add(self.tl0_pic_idx),
+        }
+    }
 }
 
 /// Highest numbers that were sent.
@@ -38,23 +83,14 @@ struct Sent {
     tl0_pic_idx: u8,
 }
 
-/// Offsets from the current input stream to the output.
-#[derive(Clone, Copy, Debug)]
-struct Offsets {
-    /// First input packet that may pass; older ones belong before the switch.
-    ext_seq_min: u64,
-    ext_seq: u64,
-    timestamp: u32,
-    picture_id: u16,
-    tl0_pic_idx: u8,
-}
-
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub(crate) struct Rewriter {
     ext_seq_first: u64,
     sent: Option<Sent>,
-    offsets: Option<Offsets>,
+    shift: Option<Shift>,
+    /// First input packet that may pass; older ones belong before the switch.
+    ext_seq_min: u64,
 }
 
 /// The widest PictureID (RFC 7741 §4.2).
@@ -64,7 +100,8 @@ impl Rewriter {
     /// A rewriter whose first packet gets this sequence number: below 2^16, because a receiver
     /// begins with a rollover counter of zero (RFC 3711 §3.3.1), and not near its end.
     pub(crate) fn new(seq_first: u16) -> Self {
-        Rewriter { ext_seq_first: u64::from(seq_first >> 1) + 1, sent: None, offsets: None }
+        let ext_seq_first = u64::from(seq_first >> 1) + 1;
+        Rewriter { ext_seq_first, sent: None, shift: None, ext_seq_min: 0 }
     }
 
     /// Numbers for the first packet of another stream.
@@ -86,36 +123,30 @@ impl Rewriter {
                 tl0_pic_idx: sent.tl0_pic_idx.wrapping_add(1),
             },
         };
-        self.offsets = Some(Offsets {
-            ext_seq_min: packet.ext_seq,
+        let shift = Shift {
             ext_seq: out.ext_seq.wrapping_sub(packet.ext_seq),
             timestamp: out.timestamp.wrapping_sub(packet.timestamp),
             picture_id: out.picture_id.wrapping_sub(picture_id),
             tl0_pic_idx: out.tl0_pic_idx.wrapping_sub(tl0_pic_idx),
-        });
+        };
+        self.shift = Some(shift);
+        self.ext_seq_min = packet.ext_seq;
         self.sent = Some(out);
-        masked(&out, packet.shape)
+        masked(&out, packet.shape, shift, true)
     }
 
     /// Numbers for a further packet of the same stream; `None` when it is from before the start.
     pub(crate) fn go_on(&mut self, packet: &Packet) -> Option<Rewrite> {
-        let offsets = self.offsets.as_ref()?;
+        let shift = self.shift?;
         let sent = self.sent.as_mut()?;
-        if packet.ext_seq < offsets.ext_seq_min {
+        if packet.ext_seq < self.ext_seq_min {
             return None;
         }
-        let (picture_id, tl0_pic_idx) = vp8_numbers(packet.shape);
-        let out = Sent {
-            ext_seq: packet.ext_seq.wrapping_add(offsets.ext_seq),
-            timestamp: packet.timestamp.wrapping_add(offsets.timestamp),
-            arrival: packet.arrival,
-            picture_id: picture_id.wrapping_add(offsets.picture_id),
-            tl0_pic_idx: tl0_pic_idx.wrapping_add(offsets.tl0_pic_idx),
-        };
+        let out = shift.shifted(packet);
         if out.ext_seq > sent.ext_seq {
             *sent = out;
         }
-        Some(masked(&out, packet.shape))
+        Some(masked(&out, packet.shape, shift, false))
     }
 }
 
@@ -136,7 +167,7 @@ fn vp8_numbers(shape: Shape) -> (u16, u8) {
     }
 }
 
-fn masked(out: &Sent, shape: Shape) -> Rewrite {
+fn masked(out: &Sent, shape: Shape, shift: Shift, start: bool) -> Rewrite {
     let (picture_id, tl0_pic_idx) = match shape {
         Shape::Vp8 { picture_id, picture_id_long, tl0_pic_idx } => {
             let mask = if picture_id_long { PICTURE_ID_MASK } else { 0x7f };
@@ -144,7 +175,8 @@ fn masked(out: &Sent, shape: Shape) -> Rewrite {
         }
         Shape::Plain => (None, None),
     };
-    Rewrite { ext_seq: out.ext_seq, timestamp: out.timestamp, picture_id, tl0_pic_idx }
+    let (ext_seq, timestamp) = (out.ext_seq, out.timestamp);
+    Rewrite { ext_seq, timestamp, picture_id, tl0_pic_idx, start, shift }
 }
 
 #[cfg(test)]
@@ -169,6 +201,7 @@ mod tests {
                 tl0_pic_idx: Some(picture_id as u8),
             },
             extensions: Default::default(),
+            sender_clock: None,
             arrival: start + Duration::from_millis(ms),
             payload: vec![0u8; 4].into(),
         }

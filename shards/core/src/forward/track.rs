@@ -9,6 +9,7 @@ use antipode_base::media::{Kind, Layer};
 use antipode_base::verdict::{DropReason, Drops, Verdict};
 use antipode_relay::packet::Packet;
 
+use super::cache::Cache;
 use super::keyframes::KeyframeGate;
 use super::rewriter::Rewrite;
 use super::subscription::{LayerSet, Subscription};
@@ -52,6 +53,7 @@ pub(crate) struct Track {
     /// A packet has gone to a viewer.
     pub(crate) watched: bool,
     arrived: [Option<Instant>; LAYERS_MAX],
+    cache: Cache,
 }
 
 impl Track {
@@ -67,6 +69,7 @@ impl Track {
             loudness: Loudness::default(),
             watched: false,
             arrived: [None; LAYERS_MAX],
+            cache: Cache::default(),
         }
     }
 
@@ -126,6 +129,9 @@ impl Track {
         self.arrived[packet.layer.index()] = Some(packet.arrival);
         if packet.keyframe {
             self.gate.satisfied(packet.layer);
+        }
+        if self.has_viewers() {
+            self.cache.keep(packet);
         }
         self.active(packet.arrival)
     }
@@ -215,6 +221,11 @@ impl Fabric {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(make()),
         }
+    }
+
+    /// A packet that went by lately.
+    pub(crate) fn cached(&self, id: TrackId, layer: Layer, ext_seq: u64) -> Option<&Packet> {
+        self.tracks.get(&id)?.cache.get(layer, ext_seq)
     }
 
     /// Takes a track away with all its hops.

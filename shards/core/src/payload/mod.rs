@@ -66,6 +66,34 @@ pub(crate) fn glance(codec: Codec, payload: &[u8]) -> Result<Glance, Malformed> 
     Ok(Glance { keyframe, shape: Shape::Plain })
 }
 
+/// Overwrites the picture numbers of a VP8 payload, which keep their widths. A payload that has no
+/// such field, or is cut short, stays as it is there.
+pub(crate) fn patch_vp8(payload: &mut [u8], picture_id: Option<u16>, tl0_pic_idx: Option<u8>) {
+    let [first, present, rest @ ..] = payload else { return };
+    if *first & 0x80 == 0 {
+        return;
+    }
+    let mut at = 0;
+    if *present & 0x80 != 0 {
+        let Some(high) = rest.first().copied() else { return };
+        let long = high & 0x80 != 0;
+        if let Some(id) = picture_id {
+            let [upper, lower] = id.to_be_bytes();
+            match rest {
+                [a, b, ..] if long => (*a, *b) = (upper | 0x80, lower),
+                [a, ..] if !long => *a = lower & 0x7f,
+                _ => return,
+            }
+        }
+        at = if long { 2 } else { 1 };
+    }
+    if *present & 0x40 != 0
+        && let (Some(field), Some(value)) = (rest.get_mut(at), tl0_pic_idx)
+    {
+        *field = value;
+    }
+}
+
 /// RFC 9628 §4.2: not predicted (P=0), begins a frame (B=1), and is the lowest spatial layer.
 fn vp9_keyframe(payload: &[u8]) -> Option<bool> {
     const I: u8 = 0x80;
@@ -130,6 +158,28 @@ mod tests {
 
     fn plain(codec: Codec, payload: &[u8]) -> Option<bool> {
         glance(codec, payload).ok().map(|glance| glance.keyframe)
+    }
+
+    #[test]
+    fn patches_vp8_numbers_in_place() {
+        for (name, before, id, tl0, after) in [
+            (
+                "long",
+                &[0x90, 0xe0, 0x92, 0x34, 7, 0x20, 0][..],
+                0x0123,
+                9,
+                &[0x90, 0xe0, 0x81, 0x23, 9, 0x20, 0][..],
+            ),
+            ("short", &[0x90, 0xc0, 0x12, 7, 0], 0x45, 9, &[0x90, 0xc0, 0x45, 9, 0]),
+            ("no id", &[0x90, 0x60, 7, 0x20, 0], 5, 9, &[0x90, 0x60, 9, 0x20, 0]),
+            ("no extension", &[0x10, 0, 1], 5, 9, &[0x10, 0, 1]),
+            ("cut", &[0x90, 0x80, 0x92], 5, 9, &[0x90, 0x80, 0x92]),
+            ("empty", &[], 5, 9, &[]),
+        ] {
+            let mut payload = before.to_vec();
+            patch_vp8(&mut payload, Some(id), Some(tl0));
+            assert_eq!(payload, after, "{name}");
+        }
     }
 
     #[test]

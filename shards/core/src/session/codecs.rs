@@ -7,12 +7,20 @@ use str0m::media::Pt;
 
 use crate::sdp::Section;
 
+/// Under which payload types the client takes a codec.
+#[derive(Clone, Copy, Debug)]
+struct Outgoing {
+    codec: Codec,
+    payload_type: u8,
+    repair_type: Option<u8>,
+}
+
 /// Payload type → codec for what comes, codec → payload type for what goes. A session has one set
 /// of payload types for all its sections (RFC 8843 §10.1.2).
 #[derive(Clone, Debug)]
 pub(crate) struct CodecTable {
     incoming: [Option<Codec>; 128],
-    outgoing: Vec<(Codec, Pt)>,
+    outgoing: Vec<Outgoing>,
 }
 
 impl Default for CodecTable {
@@ -44,8 +52,12 @@ impl CodecTable {
         // Where a codec has several formats, one that every decoder takes.
         params.sort_by_key(|(_, params)| unusual(params));
         for (codec, params) in params {
-            if table.outgoing.iter().all(|(known, _)| *known != codec) {
-                table.outgoing.push((codec, params.pt()));
+            if table.outgoing.iter().all(|known| known.codec != codec) {
+                table.outgoing.push(Outgoing {
+                    codec,
+                    payload_type: *params.pt(),
+                    repair_type: params.resend().map(|pt| *pt),
+                });
             }
         }
         table
@@ -57,8 +69,13 @@ impl CodecTable {
     }
 
     /// Under which payload type the client takes this codec.
-    pub(crate) fn payload_type(&self, codec: Codec) -> Option<Pt> {
-        self.outgoing.iter().find(|(known, _)| *known == codec).map(|(_, pt)| *pt)
+    pub(crate) fn payload_type(&self, codec: Codec) -> Option<u8> {
+        self.outgoing.iter().find(|known| known.codec == codec).map(|known| known.payload_type)
+    }
+
+    /// Under which one it takes repeats of it (RFC 4588).
+    pub(crate) fn repair_type(&self, codec: Codec) -> Option<u8> {
+        self.outgoing.iter().find(|known| known.codec == codec)?.repair_type
     }
 }
 

@@ -13,6 +13,7 @@ use str0m::ice::StunMessage;
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, IceCreds, Rtc};
 
+use crate::egress::keys;
 use crate::forward::Rewriter;
 
 /// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that survives every URL and log.
@@ -37,7 +38,7 @@ impl SessionSetup {
     /// # Panics
     /// Without a usable candidate, or when the cipher library cannot make a certificate.
     pub(crate) fn new(shard: ShardId, candidates: &[SocketAddr], seed: u64) -> Self {
-        Self::with_crypto(shard, candidates, seed, str0m::crypto::from_feature_flags())
+        Self::with_crypto(shard, candidates, seed, keys::provider())
     }
 
     /// The same with a cipher library of the caller's choice.
@@ -76,6 +77,16 @@ impl SessionSetup {
     /// Where a new slot's numbers begin.
     pub(crate) fn numbering(&mut self) -> Rewriter {
         Rewriter::new(self.rng.random())
+    }
+
+    /// The ciphers.
+    pub(crate) fn provider(&self) -> &CryptoProvider {
+        &self.provider
+    }
+
+    /// Where a stream of repeats begins.
+    pub(crate) fn repair_seq(&mut self) -> u16 {
+        self.rng.random()
     }
 
     /// A peer connection that waits for its first offer or answer.

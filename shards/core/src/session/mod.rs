@@ -16,16 +16,17 @@ use std::time::{Duration, Instant};
 use antipode_base::command::{Grants, OpenSession, Role};
 use antipode_base::ids::{MemberId, RoomId, SessionId, TrackId};
 use antipode_base::limits::{CONNECT_TIMEOUT, RTP_MAX};
-use antipode_base::media::{Kind, Layer};
+use antipode_base::media::Layer;
 use antipode_base::notice::{EndReason, Notice, Quality};
 use antipode_base::verdict::DropReason;
-use antipode_relay::packet::{Extensions, Packet, Shape};
+use antipode_relay::packet::{Extensions, Packet, SenderClock};
 use str0m::media::KeyframeRequestKind;
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc, Vp8Descriptor};
+use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Event, IceCreds, Input, Output, Rtc, RtcError};
 
 use crate::effects::Effects;
+use crate::egress::{Egress, Repeat, keys};
 use crate::forward::Rewrite;
 use crate::io::{Datagram, Transmit};
 use crate::payload;
@@ -52,6 +53,8 @@ pub(crate) struct Session {
     pub(crate) grants: Grants,
     /// Credentials in force; the ufrag is the key of the demultiplexer.
     pub(crate) credentials: IceCreds,
+    /// Keys that DTLS just agreed on, until the shard puts them in force.
+    pub(crate) fresh_keys: Option<keys::Keys>,
     /// Credentials that were just replaced, for the demultiplexer to forget.
     pub(crate) retired: Option<IceCreds>,
     /// The peer's validated addresses, oldest first.
@@ -72,6 +75,10 @@ pub(crate) struct Session {
     pub(crate) publications: Publications,
     /// Data channels.
     pub(crate) channels: Channels,
+    /// The way out of media.
+    pub(crate) egress: Egress,
+    /// Sealed media of this turn, to leave together.
+    queue: Vec<Transmit>,
     negotiation: Negotiation,
     codecs: CodecTable,
     rtc: Rtc,
@@ -89,6 +96,7 @@ impl Session {
             role: open.role,
             grants: open.grants,
             credentials,
+            fresh_keys: None,
             retired: None,
             addresses: Vec::new(),
             deadline: now,
@@ -99,6 +107,8 @@ impl Session {
             slots: Slots::default(),
             publications: Publications::default(),
             channels: Channels::default(),
+            egress: Egress::default(),
+            queue: Vec::new(),
             negotiation: Negotiation::new(open.role),
             codecs: CodecTable::default(),
             rtc,
@@ -123,6 +133,13 @@ impl Session {
         let Ok(receive) = parsed else { return fx.drops.count(DropReason::NotOurs) };
         let rtp = rtp_ssrc(datagram.bytes);
         let before = fx.packets.len();
+        if is_rtcp(datagram.bytes) {
+            self.egress.hear(datagram.bytes, now, &mut fx.heard);
+            // The rest of it is about what the client publishes.
+            if self.publications.is_empty() {
+                return;
+            }
+        }
         if let Err(error) = self.rtc.handle_input(Input::Receive(now, receive)) {
             tracing::debug!(session = %self.id, %error, "datagram refused");
             fx.drops.count(DropReason::SessionRefused);
@@ -145,6 +162,21 @@ impl Session {
             return;
         }
         self.drain(now, fx);
+        self.egress.reports(now, |report| fx.send(report));
+        self.set_deadline(self.deadline);
+    }
+
+    /// What viewers get of this turn leaves together, so that it can leave as one train.
+    pub(crate) fn send_queue(&mut self, fx: &mut Effects) {
+        for transmit in self.queue.drain(..) {
+            fx.send(transmit);
+        }
+        self.set_deadline(self.deadline);
+    }
+
+    fn set_deadline(&mut self, deadline: Instant) {
+        let reports = self.egress.reports_at().unwrap_or(deadline);
+        self.deadline = deadline.min(reports).min(self.patience());
     }
 
     /// When a peer that stays silent is given up.
@@ -158,7 +190,7 @@ impl Session {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(deadline)) => {
-                    self.deadline = deadline.min(self.patience());
+                    self.set_deadline(deadline);
                     break;
                 }
                 Ok(Output::Transmit(transmit)) => fx.send(Transmit {
@@ -172,6 +204,9 @@ impl Session {
                     return;
                 }
             }
+        }
+        if let Some(keys) = keys::take() {
+            self.fresh_keys = Some(keys);
         }
         if !self.rtc.is_alive() {
             fx.ended.get_or_insert(EndReason::PeerClosed);
@@ -190,9 +225,6 @@ impl Session {
                 fx.connected = true;
                 fx.notices.push_back(Notice::Connected { session: self.id });
             }
-            Event::KeyframeRequest(request) => {
-                fx.keyframes.extend(self.slots.track_of(request.mid));
-            }
             Event::ChannelOpen(id, label) => self.channels.opened(id, &label),
             Event::ChannelClose(id) => self.channels.closed(id),
             Event::ChannelData(data) => {
@@ -203,8 +235,12 @@ impl Session {
             Event::PeerStats(stats) => fx.notices.push_back(Notice::Quality(Quality {
                 session: self.id,
                 loss_in: stats.ingress_loss_fraction.unwrap_or(0.0),
-                loss_out: stats.egress_loss_fraction.unwrap_or(0.0),
-                rtt_ms: stats.rtt.map_or(0.0, |rtt| rtt.as_secs_f32() * 1_000.0),
+                loss_out: self.egress.take_loss(),
+                rtt_ms: self
+                    .egress
+                    .rtt()
+                    .or(stats.rtt)
+                    .map_or(0.0, |rtt| rtt.as_secs_f32() * 1_000.0),
             })),
             Event::Closed => fx.ended = Some(EndReason::PeerClosed),
             _ => {}
@@ -246,6 +282,7 @@ impl Session {
                 voice_activity: header.ext_vals.voice_activity,
                 orientation: header.ext_vals.video_orientation.map(|turn| turn as u8),
             },
+            sender_clock: sender_clock(&packet),
             arrival: now,
             payload: packet.payload,
         })
@@ -270,37 +307,24 @@ impl Session {
         Ok(incoming)
     }
 
-    /// Seals nothing yet: hands one packet to str0m, which sends it at the end of the turn.
+    /// Seals one packet for the client; it leaves at the end of the turn.
     pub(crate) fn write(
         &mut self,
         slot: usize,
         rewrite: &Rewrite,
         packet: &Packet,
+        now: Instant,
     ) -> Result<(), DropReason> {
-        if !self.connected {
-            return Err(DropReason::NotConnected);
-        }
         let pt = self.codecs.payload_type(packet.codec).ok_or(DropReason::CodecNotNegotiated)?;
-        let ssrc = self.slots.get(slot).and_then(|slot| slot.ssrc);
-        let ssrc = ssrc.ok_or(DropReason::SessionGone)?;
-        let mut write = RtpWrite::new(
-            pt,
-            rewrite.ext_seq.into(),
-            rewrite.timestamp,
-            packet.arrival,
-            packet.payload.clone(),
-        )
-        .marker(packet.marker)
-        .nackable(packet.codec.kind() == Kind::Video)
-        .ext_vals(extension_values(packet.extensions));
-        if let Shape::Vp8 { .. } = packet.shape {
-            write = patch_vp8(write, rewrite, &packet.payload)?;
-        }
-        let mut api = self.rtc.direct_api();
-        let stream = api.stream_tx(&ssrc).ok_or(DropReason::SessionGone)?;
-        stream.write_rtp(write);
-        self.dirty = true;
+        self.queue.push(self.egress.send(slot, pt, rewrite, packet, now)?);
         Ok(())
+    }
+
+    /// Seals one packet again.
+    pub(crate) fn repeat(&mut self, repeat: &Repeat, packet: &Packet, now: Instant) {
+        if let Some(pt) = self.codecs.repair_type(packet.codec) {
+            self.queue.extend(self.egress.repeat(repeat, pt, packet, now));
+        }
     }
 
     /// Asks the client for a keyframe of one layer of what it publishes.
@@ -348,26 +372,19 @@ fn rtp_ssrc(bytes: &[u8]) -> Option<Ssrc> {
     rtp.then(|| Ssrc::from(u32::from_be_bytes(*ssrc)))
 }
 
-fn extension_values(extensions: Extensions) -> ExtensionValues {
-    ExtensionValues {
-        audio_level: extensions.audio_level,
-        voice_activity: extensions.voice_activity,
-        video_orientation: extensions.orientation.map(Into::into),
-        ..ExtensionValues::default()
-    }
+/// RFC 5761 §4: packet types 192 to 223 with the marker bit's place.
+fn is_rtcp(bytes: &[u8]) -> bool {
+    matches!(bytes, [128..=191, 192..=223, ..])
 }
 
-fn patch_vp8(write: RtpWrite, rewrite: &Rewrite, payload: &[u8]) -> Result<RtpWrite, DropReason> {
-    let descriptor = Vp8Descriptor::parse(payload).map_err(|_| DropReason::PayloadMalformed)?;
-    let mut patch = descriptor.patch();
-    if let Some(picture_id) = rewrite.picture_id {
-        patch = patch.picture_id(picture_id);
-    }
-    if let Some(tl0_pic_idx) = rewrite.tl0_pic_idx {
-        patch = patch.tl0_pic_idx(tl0_pic_idx);
-    }
-    let patch = patch.build().map_err(|_| DropReason::PayloadMalformed)?;
-    Ok(write.vp8_patch(patch))
+/// The publisher's clock as str0m tells it: wall clock since 1970, NTP counts from 1900.
+fn sender_clock(packet: &RtpPacket) -> Option<SenderClock> {
+    const FROM_1900_TO_1970_S: u64 = 2_208_988_800;
+    let info = packet.last_sender_info.as_ref()?;
+    let since = info.ntp_time.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    let ntp = since.as_secs().wrapping_add(FROM_1900_TO_1970_S) << 32 | fraction;
+    Some(SenderClock { ntp, timestamp: info.rtp_time.numer() as u32 })
 }
 
 fn end_reason(error: &RtcError) -> EndReason {

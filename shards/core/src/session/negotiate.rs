@@ -21,6 +21,8 @@ use super::codecs::CodecTable;
 use super::config::SessionSetup;
 use super::publications::Bound;
 use crate::effects::Effects;
+use crate::egress::lane::Lane;
+use crate::egress::wire::ExtensionIds;
 use crate::sdp::{self, Dress, Section, SectionDress};
 
 /// Sections of one description: all that a session may send and receive, and the data channels.
@@ -134,7 +136,7 @@ impl Session {
                     self.slots.offer_section(mid, kind, usable, || setup.numbering());
                 }
             }
-            self.learn_ssrcs();
+            self.open_lanes(setup);
         }
         let (audio, video) = self.slots.assign();
         for own in self.slots.dress() {
@@ -240,10 +242,21 @@ impl Session {
         Some([(theirs.ufrag, ours.ufrag), (theirs.pass, ours.pass)])
     }
 
-    fn learn_ssrcs(&mut self) {
-        let mut api = self.rtc.direct_api();
-        for slot in self.slots.iter_mut().filter(|slot| slot.ssrc.is_none()) {
-            slot.ssrc = api.stream_tx_by_mid(slot.mid, None).map(|stream| stream.ssrc());
+    /// Gives each slot that is negotiated its stream: SSRCs are str0m's choice, since its
+    /// descriptions name them.
+    fn open_lanes(&mut self, setup: &mut SessionSetup) {
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            if self.egress.has_lane(at) {
+                continue;
+            }
+            let Some(media) = self.rtc.media(slot.mid) else { continue };
+            let ids = ExtensionIds::of(media);
+            let mut api = self.rtc.direct_api();
+            if let Some(stream) = api.stream_tx_by_mid(slot.mid, None) {
+                let repair = stream.rtx().map(|ssrc| *ssrc);
+                let lane = Lane::new(*stream.ssrc(), repair, &slot.mid, ids, setup.repair_seq());
+                self.egress.set_lane(at, lane);
+            }
         }
     }
 
@@ -297,8 +310,15 @@ impl Session {
     }
 
     /// Takes the client's answer to our offer `id`.
-    pub(crate) fn answered(&mut self, id: u32, text: &str, now: Instant, fx: &mut Effects) {
-        if let Err(reason) = self.accept_answer(id, text, fx) {
+    pub(crate) fn answered(
+        &mut self,
+        id: u32,
+        text: &str,
+        setup: &mut SessionSetup,
+        now: Instant,
+        fx: &mut Effects,
+    ) {
+        if let Err(reason) = self.accept_answer(id, text, setup, fx) {
             let session = self.id;
             fx.notices.push_back(Notice::NegotiationFailed { session, id, reason });
         }
@@ -306,7 +326,13 @@ impl Session {
         self.dirty |= self.negotiation.wanted;
     }
 
-    fn accept_answer(&mut self, id: u32, text: &str, fx: &mut Effects) -> Result<(), String> {
+    fn accept_answer(
+        &mut self,
+        id: u32,
+        text: &str,
+        setup: &mut SessionSetup,
+        fx: &mut Effects,
+    ) -> Result<(), String> {
         let sections = checked(text)?;
         let pending = self.negotiation.pending.take_if(|(pending, _)| *pending == id);
         let Some((_, pending)) = pending else {
@@ -322,7 +348,7 @@ impl Session {
             self.retired = Some(std::mem::replace(&mut self.credentials, ours));
         }
         self.codecs = CodecTable::new(&self.rtc, &sections);
-        self.learn_ssrcs();
+        self.open_lanes(setup);
         fx.announced.extend(self.slots.announce());
         Ok(())
     }

@@ -74,6 +74,11 @@ impl Publications {
         self.list.iter()
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// One of them.
     pub(crate) fn get(&self, track: TrackId) -> Option<&Publication> {
         self.list.iter().find(|publication| publication.track == track)

@@ -6,10 +6,9 @@
 
 use antipode_base::command::{Subscribe, Tune};
 use antipode_base::ids::TrackId;
-use antipode_base::media::{Kind, Layer};
+use antipode_base::media::Kind;
 use antipode_base::notice::Slot as SlotNotice;
 use str0m::media::Mid;
-use str0m::rtp::Ssrc;
 
 use crate::forward::Rewriter;
 use crate::sdp::SectionDress;
@@ -21,8 +20,6 @@ pub(crate) struct Slot {
     pub(crate) mid: Mid,
     /// What fits.
     pub(crate) kind: Kind,
-    /// The stream's SSRC; `None` until the section is negotiated.
-    pub(crate) ssrc: Option<Ssrc>,
     /// Whether the client can still receive on it.
     pub(crate) usable: bool,
     /// Who is in it.
@@ -53,11 +50,6 @@ pub(crate) struct Slots {
 
 impl Slots {
     /// The slot at that place.
-    pub(crate) fn get(&self, slot: usize) -> Option<&Slot> {
-        self.slots.get(slot)
-    }
-
-    /// The same, to change it.
     pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut Slot> {
         self.slots.get_mut(slot)
     }
@@ -67,14 +59,14 @@ impl Slots {
         self.slots.iter_mut()
     }
 
+    /// The track in a slot.
+    pub(crate) fn occupant(&self, slot: usize) -> Option<TrackId> {
+        self.slots.get(slot)?.occupant
+    }
+
     /// How many wishes there are.
     pub(crate) fn wishes(&self) -> &[Wish] {
         &self.wishes
-    }
-
-    /// The track that a section carries.
-    pub(crate) fn track_of(&self, mid: Mid) -> Option<TrackId> {
-        self.slots.iter().find(|slot| slot.mid == mid)?.occupant
     }
 
     /// Adds a wish. `false` when it was there already.
@@ -82,7 +74,7 @@ impl Slots {
         if self.wishes.iter().any(|wish| wish.subscribe.track == subscribe.track) {
             return false;
         }
-        let tune = Tune { paused: false, layer_max: Layer::TOP };
+        let tune = Tune::default();
         self.wishes.push(Wish { subscribe, tune, slot: None, announced: false });
         true
     }
@@ -120,7 +112,7 @@ impl Slots {
             slot.usable = usable;
         } else if usable {
             let rewriter = Some(rewriter());
-            self.slots.push(Slot { mid, kind, ssrc: None, usable, occupant: None, rewriter });
+            self.slots.push(Slot { mid, kind, usable, occupant: None, rewriter });
         }
     }
 
@@ -219,7 +211,7 @@ mod tests {
         assert!(slots.forget(TrackId(1)).is_some());
         assert!(slots.forget(TrackId(1)).is_none());
         assert_eq!(slots.assign(), (0, 0));
-        assert_eq!(slots.track_of("1".into()), Some(TrackId(2)));
+        assert_eq!(slots.occupant(1), Some(TrackId(2)));
         assert_eq!(slots.notice().len(), 2);
     }
 }

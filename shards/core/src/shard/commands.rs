@@ -28,7 +28,9 @@ impl Shard {
             (Command::Permit { grants, .. }, Some(key)) => self.permit(key, grants),
             (Command::Offer { id, sdp, .. }, Some(key)) => self.offer(key, id, &sdp, now),
             (Command::Answer { id, sdp, .. }, Some(key)) => {
-                self.guarded(key, now, |session, _, fx| session.answered(id, &sdp, now, fx));
+                self.guarded(key, now, |session, setup, fx| {
+                    session.answered(id, &sdp, setup, now, fx);
+                });
             }
             (Command::Publish { track, kind, client_id, codec, .. }, Some(key)) => {
                 self.publish(key, track, kind, client_id, codec);

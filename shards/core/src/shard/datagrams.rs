@@ -9,7 +9,7 @@ use antipode_relay::parcel::{Note, Parcel, Stray};
 use str0m::net::{Protocol, Receive};
 
 use super::Shard;
-use crate::demux::Owner;
+use crate::demux::{Owner, nominates};
 use crate::io::Datagram;
 
 impl Shard {
@@ -64,6 +64,9 @@ impl Shard {
             return self.fx.drops.count(DropReason::StunBadIntegrity);
         }
         session.consent(now);
+        if nominates(datagram.bytes) {
+            session.egress.set_path(datagram.local, datagram.source);
+        }
         self.validate(key, datagram.source);
         self.receive(key, datagram, now);
     }

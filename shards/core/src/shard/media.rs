@@ -24,6 +24,7 @@ const WATCH_AGAIN: u64 = 5;
 struct Exits<'a> {
     sessions: &'a mut Slab<Session>,
     dirty: &'a mut Vec<usize>,
+    now: Instant,
     parcels: &'a mut VecDeque<Addressed>,
     parcels_out: &'a mut u64,
 }
@@ -37,7 +38,7 @@ impl Sink for Exits<'_> {
         packet: &Packet,
     ) -> Result<(), DropReason> {
         let viewer = self.sessions.get_mut(session).ok_or(DropReason::SessionGone)?;
-        viewer.write(slot, &rewrite, packet)?;
+        viewer.write(slot, &rewrite, packet, self.now)?;
         if !std::mem::replace(&mut viewer.queued, true) {
             self.dirty.push(session);
         }
@@ -71,6 +72,7 @@ impl Shard {
         let mut exits = Exits {
             sessions: &mut self.sessions,
             dirty: &mut self.dirty,
+            now,
             parcels: &mut self.parcels,
             parcels_out: &mut self.counters.parcels_out,
         };
@@ -85,6 +87,28 @@ impl Shard {
             self.ask_keyframe(packet.track, layer, now);
         }
         true
+    }
+
+    /// What a viewer's RTCP asked for: packets again, keyframes.
+    pub(super) fn heard(&mut self, key: usize, now: Instant) {
+        let mut heard = std::mem::take(&mut self.fx.heard);
+        for repeat in heard.repeats.drain(..) {
+            let origin = &repeat.origin;
+            let packet = self.fabric.cached(origin.track, origin.layer, origin.ext_seq);
+            if let (Some(packet), Some(session)) = (packet, self.sessions.get_mut(key)) {
+                session.repeat(&repeat, packet, now);
+                self.counters.repeats_out += 1;
+            }
+            self.enqueue(key);
+        }
+        for slot in heard.keyframes.drain(..) {
+            let track = self.sessions.get(key).and_then(|session| session.slots.occupant(slot));
+            if let Some(track) = track {
+                self.viewer_needs_keyframe(key, track, now);
+            }
+        }
+        heard.estimate_moved = false;
+        self.fx.heard = heard;
     }
 
     /// A viewer begins, or its decoder lost the thread.

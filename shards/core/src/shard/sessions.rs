@@ -72,6 +72,9 @@ impl Shard {
             self.counters.session_faults += 1;
             fx.ended = Some(EndReason::Fault);
         }
+        if let Some(keys) = session.fresh_keys.take() {
+            session.egress.set_keys(self.setup.provider(), &keys);
+        }
         if let Some(old) = session.retired.take() {
             self.demux.remove_ufrag(&old.ufrag);
             self.demux.add_ufrag(&session.credentials.ufrag, key);
@@ -93,9 +96,7 @@ impl Shard {
             self.unpublish(key, track);
         }
         self.forward_all(now);
-        for track in std::mem::take(&mut self.fx.keyframes) {
-            self.viewer_needs_keyframe(key, track, now);
-        }
+        self.heard(key, now);
         for (reliable, bytes) in std::mem::take(&mut self.fx.data) {
             self.data_from(key, reliable, &bytes, now);
         }
@@ -126,8 +127,11 @@ impl Shard {
         };
         session.queued = false;
         self.guarded(key, now, |session, setup, fx| {
-            session.negotiate(setup, fx);
-            session.turn(now, fx);
+            session.send_queue(fx);
+            if session.dirty || session.deadline <= now {
+                session.negotiate(setup, fx);
+                session.turn(now, fx);
+            }
         });
     }
 
@@ -177,6 +181,11 @@ impl Shard {
         else {
             return;
         };
+        if let Some(lane) = session.egress.lane_mut(slot) {
+            // One name for all that one member sends keeps sound and picture together.
+            let label = wish.subscribe.stream_label.as_str();
+            lane.set_cname(label.split('|').next().unwrap_or(label));
+        }
         let mut viewer = Subscription::new(key, slot, wish.tune, rewriter);
         viewer.ready = session.connected;
         let kind = wish.subscribe.kind;

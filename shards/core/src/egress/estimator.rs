@@ -1,0 +1,256 @@
+//! How much a viewer's path carries, from the arrival times that the viewer reports.
+//!
+//! Three opinions, the lowest counts (the shape is that of Carlucci et al., "Analysis and Design of
+//! the Google Congestion Control for WebRTC", 2016):
+//!
+//! - delay: while packets queue longer and longer on their way, the path is overused;
+//! - loss: above a tenth of all packets, the path is overused, whatever the delay;
+//! - probes: a short burst shows at once what an increase step by step would take seconds to find,
+//!   and the only way up while we send less than the path would carry.
+//!
+//! A forwarder sends what publishers produce, not what it likes: so the estimate is not lowered because
+//! little is sent, and not raised beyond what was proved either.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use antipode_base::media::Bitrate;
+
+use super::rtcp::TransportFeedback;
+use super::trend::{Trend, Usage};
+
+/// Packets that are remembered until the viewer reports them: four seconds at 1,000 a second.
+const SENT_MAX: usize = 4_096;
+/// Before anything is known: a phone's uplink neighbour; the first probe corrects it within a second.
+const START: f64 = 1_000_000.0;
+/// Below this nothing but audio goes.
+const FLOOR: f64 = 30_000.0;
+/// More than any single viewer's layers add up to.
+const CEILING: f64 = 100_000_000.0;
+/// What remains of the measured rate when the path is overused (Carlucci et al., §4.3).
+const BACK_OFF: f64 = 0.85;
+/// Growth a second while the path is not overused.
+const GROWTH_PER_S: f64 = 0.08;
+/// Growth stops at this multiple of what arrives.
+const PROVED: f64 = 1.5;
+/// Loss above which the rate is lowered, and below which loss says nothing.
+const LOSS_HIGH: f64 = 0.10;
+/// Packets over which loss is judged.
+const LOSS_WINDOW: u32 = 40;
+/// Window of the arrival rate.
+const RATE_WINDOW: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    seq: u64,
+    at: Instant,
+    bytes: u32,
+    probe: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Estimator {
+    sent: VecDeque<Sent>,
+    trend: Trend,
+    target: f64,
+    arrived: VecDeque<(i64, u32)>,
+    arrived_bytes: u64,
+    updated: Option<Instant>,
+    backed_off: Option<Instant>,
+    loss: (u32, u32),
+    probe: Probe,
+    rtt: Duration,
+}
+
+/// Packets of the probe under way, by the two clocks (microseconds).
+#[derive(Clone, Debug, Default)]
+struct Probe {
+    bytes: u64,
+    first: Option<(Instant, i64, u32)>,
+    last: Option<(Instant, i64)>,
+    packets: u32,
+}
+
+impl Default for Estimator {
+    fn default() -> Self {
+        Estimator {
+            sent: VecDeque::new(),
+            trend: Trend::default(),
+            target: START,
+            arrived: VecDeque::new(),
+            arrived_bytes: 0,
+            updated: None,
+            backed_off: None,
+            loss: (0, 0),
+            probe: Probe::default(),
+            rtt: Duration::from_millis(100),
+        }
+    }
+}
+
+#[expect(dead_code, reason = "the allocator of bitrates is built on it next")]
+impl Estimator {
+    /// What the path carries, as far as is known.
+    pub(crate) fn estimate(&self) -> Bitrate {
+        Bitrate(self.target as u64)
+    }
+
+    /// What arrived lately.
+    pub(crate) fn arriving(&self) -> Bitrate {
+        Bitrate(self.arrival_rate().unwrap_or(0.0) as u64)
+    }
+
+    /// Round-trip time as the viewer's reports tell it.
+    pub(crate) fn set_rtt(&mut self, rtt: Duration) {
+        self.rtt = rtt.min(Duration::from_secs(2));
+    }
+
+    /// A packet went out under the transport-wide number `seq`.
+    pub(crate) fn sent(&mut self, seq: u64, bytes: usize, probe: bool, now: Instant) {
+        if self.sent.len() == SENT_MAX {
+            self.sent.pop_front();
+        }
+        self.sent.push_back(Sent { seq, at: now, bytes: bytes as u32, probe });
+    }
+
+    /// The viewer reports arrivals. Returns whether the estimate changed by more than a twentieth.
+    pub(crate) fn feedback(&mut self, feedback: &TransportFeedback, now: Instant) -> bool {
+        let before = self.target;
+        let reference = i64::from(feedback.reference) * 64_000;
+        let mut usage = None;
+        for arrival in &feedback.arrivals {
+            let Some(sent) = self.take_sent(arrival.seq) else { continue };
+            self.loss.0 += 1;
+            match arrival.at {
+                None => self.loss.1 += 1,
+                Some(at) => {
+                    let at_us = reference + at * 250;
+                    self.arrive(at_us, sent.bytes);
+                    if sent.probe {
+                        self.probe.take(sent, at_us);
+                    }
+                    usage = self.trend.take(sent.at, at_us).or(usage);
+                }
+            }
+        }
+        self.finish_probe();
+        self.apply(usage, now);
+        self.apply_loss(now);
+        (self.target - before).abs() > before / 20.0
+    }
+
+    /// Numbers are reported in order; what was passed over is of a report that got lost.
+    fn take_sent(&mut self, wire: u16) -> Option<Sent> {
+        let at = self.sent.iter().position(|sent| sent.seq as u16 == wire)?;
+        self.sent.drain(..at);
+        self.sent.pop_front()
+    }
+
+    fn arrive(&mut self, at_us: i64, bytes: u32) {
+        self.arrived.push_back((at_us, bytes));
+        self.arrived_bytes += u64::from(bytes);
+        while let Some((first, bytes)) = self.arrived.front().copied() {
+            if at_us - first <= RATE_WINDOW.as_micros() as i64 {
+                break;
+            }
+            self.arrived_bytes -= u64::from(bytes);
+            self.arrived.pop_front();
+        }
+    }
+
+    /// Bits a second over the window; `None` while it is not a fifth full.
+    fn arrival_rate(&self) -> Option<f64> {
+        let span = self.arrived.back()?.0 - self.arrived.front()?.0;
+        let first = u64::from(self.arrived.front()?.1);
+        let filled = span >= RATE_WINDOW.as_micros() as i64 / 5;
+        filled.then(|| (self.arrived_bytes - first) as f64 * 8e6 / span as f64)
+    }
+
+    fn apply(&mut self, usage: Option<Usage>, now: Instant) {
+        let elapsed = self.updated.map_or(0.0, |at| now.duration_since(at).as_secs_f64().min(1.0));
+        self.updated = Some(now);
+        let rate = self.arrival_rate();
+        match usage.unwrap_or(Usage::Normal) {
+            Usage::Over => {
+                let patience = self.rtt + Duration::from_millis(100);
+                if self.backed_off.is_none_or(|at| now >= at + patience) {
+                    let proved = rate.unwrap_or(self.target).min(self.target);
+                    self.target = (proved * BACK_OFF).max(FLOOR);
+                    self.backed_off = Some(now);
+                }
+            }
+            // The queue drains: what arrives now is more than the path's own rate.
+            Usage::Under => {}
+            Usage::Normal => {
+                let grown = self.target * (1.0 + GROWTH_PER_S * elapsed);
+                let proved = rate.map_or(self.target, |rate| rate * PROVED + 10_000.0);
+                self.target = grown.min(proved.max(self.target)).min(CEILING);
+            }
+        }
+    }
+
+    fn apply_loss(&mut self, now: Instant) {
+        let (seen, lost) = self.loss;
+        if seen < LOSS_WINDOW {
+            return;
+        }
+        self.loss = (0, 0);
+        let fraction = f64::from(lost) / f64::from(seen);
+        let patience = self.rtt + Duration::from_millis(300);
+        if fraction > LOSS_HIGH && self.backed_off.is_none_or(|at| now >= at + patience) {
+            self.target = (self.target * (1.0 - 0.5 * fraction)).max(FLOOR);
+            self.backed_off = Some(now);
+        }
+    }
+
+    /// A probe begins; what the last one left is forgotten.
+    pub(crate) fn start_probe(&mut self) {
+        self.probe = Probe::default();
+    }
+
+    /// Whether the path was overused within this time.
+    pub(crate) fn backed_off_within(&self, time: Duration, now: Instant) -> bool {
+        self.backed_off.is_some_and(|at| now < at + time)
+    }
+
+    fn finish_probe(&mut self) {
+        if let Some(rate) = self.probe.rate() {
+            self.probe = Probe::default();
+            if rate > self.target {
+                self.target = rate.min(CEILING);
+                self.trend.forget();
+            }
+        }
+    }
+}
+
+impl Probe {
+    /// A probe counts when it had this many packets.
+    const PACKETS_MIN: u32 = 6;
+
+    fn take(&mut self, sent: Sent, at_us: i64) {
+        self.packets += 1;
+        match self.first {
+            None => self.first = Some((sent.at, at_us, sent.bytes)),
+            Some(_) => self.bytes += u64::from(sent.bytes),
+        }
+        self.last = Some((sent.at, at_us));
+    }
+
+    /// The rate at which it arrived, once it is long enough. A burst arrives no faster than the path's
+    /// narrowest link lets it, and is believed no further than it was sent.
+    fn rate(&self) -> Option<f64> {
+        let (first_at, first_us, _) = self.first?;
+        let (last_at, last_us) = self.last?;
+        if self.packets < Self::PACKETS_MIN {
+            return None;
+        }
+        let sent_s = last_at.duration_since(first_at).as_secs_f64().max(0.001);
+        let arrived_s = ((last_us - first_us) as f64 / 1e6).max(0.001);
+        let bits = self.bytes as f64 * 8.0;
+        let (sent, arrived) = (bits / sent_s, bits / arrived_s);
+        // Slower out than in: the path was filled, and its rate is what came out, with some room.
+        Some(if arrived < 0.9 * sent { arrived * 0.95 } else { arrived.min(sent) })
+    }
+}

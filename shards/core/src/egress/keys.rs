@@ -1,0 +1,116 @@
+//! The keys that DTLS agrees on, for a second reader.
+//!
+//! str0m takes the keying material from its DTLS instance and shows it to nobody. Our own egress
+//! needs it too, so the DTLS instance is wrapped: what it hands to str0m, it also leaves here. The
+//! hand-over goes through a thread-local cell, because str0m stands between the two ends and takes
+//! only providers without state; it is filled and emptied within one call of `Session::drain`.
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use str0m::crypto::dtls::{
+    DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
+    SrtpProfile,
+};
+use str0m::crypto::{CryptoError, CryptoProvider};
+
+thread_local! {
+    static HANDED: RefCell<Option<Keys>> = const { RefCell::new(None) };
+}
+
+/// Keying material of one session (RFC 5764 §4.2): both master keys, then both master salts, the
+/// DTLS client's first.
+pub(crate) struct Keys {
+    /// The bytes in that order.
+    pub(crate) material: Vec<u8>,
+    /// What they are for.
+    pub(crate) profile: SrtpProfile,
+    /// Whether we are the DTLS client.
+    pub(crate) client: bool,
+}
+
+/// The material that the last poll of a session's str0m brought, if it did.
+pub(crate) fn take() -> Option<Keys> {
+    HANDED.with_borrow_mut(Option::take)
+}
+
+/// The provider whose DTLS instances show their keys.
+pub(crate) fn provider() -> CryptoProvider {
+    static DTLS: Showing = Showing;
+    CryptoProvider { dtls_provider: &DTLS, ..str0m::crypto::from_feature_flags() }
+}
+
+#[derive(Debug)]
+struct Showing;
+
+impl DtlsProvider for Showing {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        str0m::crypto::from_feature_flags().dtls_provider.generate_certificate()
+    }
+
+    fn new_dtls(
+        &self,
+        cert: &DtlsCert,
+        now: Instant,
+        version: DtlsVersion,
+        mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        let provider = str0m::crypto::from_feature_flags().dtls_provider;
+        let inner = provider.new_dtls(cert, now, version, mtu)?;
+        Ok(Box::new(ShowingInstance { inner }))
+    }
+}
+
+#[derive(Debug)]
+struct ShowingInstance {
+    inner: Box<dyn DtlsInstance>,
+}
+
+impl DtlsInstance for ShowingInstance {
+    fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
+        let client = self.inner.is_active();
+        let output = self.inner.poll_output(buf);
+        if let DtlsOutput::KeyingMaterial(material, profile) = &output {
+            let material = material.as_ref().to_vec();
+            let keys = Keys { material, profile: *profile, client };
+            HANDED.with_borrow_mut(|handed| *handed = Some(keys));
+        }
+        output
+    }
+
+    fn set_active(&mut self, active: bool) {
+        self.inner.set_active(active);
+    }
+
+    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        self.inner.handle_packet(packet)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
+        self.inner.handle_timeout(now)
+    }
+
+    fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
+        self.inner.send_application_data(data)
+    }
+
+    fn is_active(&self) -> bool {
+        self.inner.is_active()
+    }
+
+    fn protocol_version(&self) -> Option<ProtocolVersion> {
+        self.inner.protocol_version()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.inner.is_closing()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.inner.is_closed()
+    }
+
+    fn close(&mut self) -> Result<(), DtlsImplError> {
+        self.inner.close()
+    }
+}

@@ -1,0 +1,270 @@
+//! One stream towards one viewer: what a slot must remember to number, repeat and report its packets.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use antipode_base::ids::TrackId;
+use antipode_base::media::Layer;
+use antipode_relay::packet::{Packet, SenderClock};
+
+use super::rtcp::SenderReport;
+use super::wire::ExtensionIds;
+use crate::forward::{Rewrite, Shift};
+
+/// Stretches of one input stream that are remembered, to find what a sequence number stood for. A
+/// viewer switches layers at most about once a second and asks for packets of the last second.
+const STRETCHES_MAX: usize = 8;
+/// Repeats that are remembered, so that one request is answered once.
+const REPEATS_MAX: usize = 128;
+/// `a=mid` goes along until the viewer reports on the stream, and so long at most.
+const MID_PACKETS_MAX: u32 = 500;
+/// Reports while the stream runs (RFC 3550 §6.2 asks for no more than every 5 s; sound and picture
+/// find together sooner with more).
+pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// From here on, sequence numbers stand for this input.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    ext_seq_from: u64,
+    track: TrackId,
+    layer: Layer,
+    shift: Shift,
+}
+
+/// What was sent under a sequence number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The track.
+    pub(crate) track: TrackId,
+    /// The rung.
+    pub(crate) layer: Layer,
+    /// Its extended sequence number there.
+    pub(crate) ext_seq: u64,
+    /// From there to here.
+    pub(crate) shift: Shift,
+}
+
+/// The last packet, for reports.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    timestamp: u32,
+    sent: Instant,
+    clock_hz: u32,
+    /// The publisher's wall clock at this packet: NTP, 32.32 bits.
+    ntp: Option<u64>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// The stream.
+    pub(crate) ssrc: u32,
+    /// The stream of repeats (RFC 4588); `None` when it was not negotiated.
+    pub(crate) repair_ssrc: Option<u32>,
+    /// Ids of the section's header extensions.
+    pub(crate) ids: ExtensionIds,
+    mid: String,
+    mid_known: bool,
+    cname: String,
+    packets: u32,
+    bytes: u32,
+    stretches: VecDeque<Stretch>,
+    ext_seq_max: u64,
+    repair_seq: u64,
+    repeated: VecDeque<(u16, Instant)>,
+    last: Option<Last>,
+    reported: Option<Instant>,
+}
+
+impl Lane {
+    /// A stream on which nothing was sent. `repair_seq` is where the repeats' numbers begin.
+    pub(crate) fn new(
+        ssrc: u32,
+        repair_ssrc: Option<u32>,
+        mid: &str,
+        ids: ExtensionIds,
+        repair_seq: u16,
+    ) -> Self {
+        Lane {
+            ssrc,
+            repair_ssrc,
+            ids,
+            mid: mid.to_owned(),
+            mid_known: false,
+            cname: String::new(),
+            packets: 0,
+            bytes: 0,
+            stretches: VecDeque::with_capacity(STRETCHES_MAX),
+            ext_seq_max: 0,
+            repair_seq: u64::from(repair_seq >> 1) + 1,
+            repeated: VecDeque::new(),
+            last: None,
+            reported: None,
+        }
+    }
+
+    /// Another member's track is in the slot from now on.
+    pub(crate) fn set_cname(&mut self, cname: &str) {
+        cname.clone_into(&mut self.cname);
+    }
+
+    /// `a=mid` for the next packet, while the viewer may need it.
+    pub(crate) fn mid(&self) -> Option<&str> {
+        (!self.mid_known && self.packets < MID_PACKETS_MAX).then_some(&self.mid)
+    }
+
+    /// The viewer reports on the stream, so it knows where it belongs.
+    pub(crate) fn acknowledge(&mut self) {
+        self.mid_known = true;
+    }
+
+    /// Takes note of a packet that goes out.
+    pub(crate) fn sent(&mut self, rewrite: &Rewrite, packet: &Packet, now: Instant) {
+        if rewrite.start {
+            if self.stretches.len() == STRETCHES_MAX {
+                self.stretches.pop_front();
+            }
+            self.stretches.push_back(Stretch {
+                ext_seq_from: rewrite.ext_seq,
+                track: packet.track,
+                layer: packet.layer,
+                shift: rewrite.shift,
+            });
+        }
+        self.packets = self.packets.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(packet.payload.len() as u32);
+        if rewrite.ext_seq > self.ext_seq_max {
+            self.ext_seq_max = rewrite.ext_seq;
+            let clock_hz = packet.codec.clock_hz();
+            let ntp = packet.sender_clock.map(|clock| ntp_at(&clock, packet.timestamp, clock_hz));
+            self.last = Some(Last { timestamp: rewrite.timestamp, sent: now, clock_hz, ntp });
+        }
+    }
+
+    /// What was sent under a number that the viewer misses; `None` when it is too long ago, was never
+    /// sent, or was repeated within one round trip.
+    pub(crate) fn missing(&mut self, seq: u16, rtt: Duration, now: Instant) -> Option<Origin> {
+        let behind = (self.ext_seq_max as u16).wrapping_sub(seq);
+        let ext_seq = self.ext_seq_max.checked_sub(u64::from(behind))?;
+        let fresh = |(known, at): &(u16, Instant)| *known == seq && now < *at + rtt;
+        if behind > u16::MAX / 2 || self.repeated.iter().any(fresh) {
+            return None;
+        }
+        let stretch = self.stretches.iter().rev().find(|s| s.ext_seq_from <= ext_seq)?;
+        if self.repeated.len() == REPEATS_MAX {
+            self.repeated.pop_front();
+        }
+        self.repeated.push_back((seq, now));
+        Some(Origin {
+            track: stretch.track,
+            layer: stretch.layer,
+            ext_seq: stretch.shift.input(ext_seq),
+            shift: stretch.shift,
+        })
+    }
+
+    /// The next number of the stream of repeats.
+    pub(crate) fn next_repair_seq(&mut self) -> u64 {
+        self.repair_seq += 1;
+        self.repair_seq
+    }
+
+    /// The report that is due, if one is: only while the stream runs, and only when the publisher
+    /// told its wall clock, since sound and picture must be reported by the same one.
+    pub(crate) fn report(&mut self, now: Instant) -> Option<SenderReport<'_>> {
+        let last = self.last.filter(|last| now < last.sent + 2 * REPORT_INTERVAL)?;
+        let ntp = last.ntp?;
+        if self.reported.is_some_and(|at| now < at + REPORT_INTERVAL) {
+            return None;
+        }
+        self.reported = Some(now);
+        let since = now.duration_since(last.sent);
+        let ticks = since.as_micros() * u128::from(last.clock_hz) / 1_000_000;
+        Some(SenderReport {
+            ssrc: self.ssrc,
+            ntp: ntp.wrapping_add(ntp_span(since)),
+            timestamp: last.timestamp.wrapping_add(ticks as u32),
+            packets: self.packets,
+            bytes: self.bytes,
+            cname: &self.cname,
+        })
+    }
+}
+
+/// The publisher's wall clock at an RTP timestamp near its last report.
+fn ntp_at(clock: &SenderClock, timestamp: u32, clock_hz: u32) -> u64 {
+    let ticks = i64::from(timestamp.wrapping_sub(clock.timestamp) as i32);
+    clock.ntp.wrapping_add_signed((ticks << 32) / i64::from(clock_hz))
+}
+
+/// A span as NTP's 32.32 bits of seconds.
+fn ntp_span(span: Duration) -> u64 {
+    (span.as_nanos() * (1 << 32) / 1_000_000_000) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::Rewriter;
+    use antipode_base::media::Codec;
+    use antipode_relay::packet::Shape;
+
+    fn packet(track: u64, layer: u8, ext_seq: u64, timestamp: u32, now: Instant) -> Packet {
+        Packet {
+            track: TrackId(track),
+            layer: Layer(layer),
+            codec: Codec::Vp8,
+            ext_seq,
+            timestamp,
+            marker: true,
+            keyframe: true,
+            shape: Shape::Plain,
+            extensions: Default::default(),
+            sender_clock: Some(SenderClock { ntp: 100 << 32, timestamp: 90_000 }),
+            arrival: now,
+            payload: vec![0; 100].into(),
+        }
+    }
+
+    #[test]
+    fn finds_what_a_number_stood_for_across_a_switch() {
+        let now = Instant::now();
+        let rtt = Duration::from_millis(50);
+        let mut rewriter = Rewriter::new(0); // first number 1
+        let mut lane = Lane::new(1, Some(2), "0", ExtensionIds::default(), 0);
+        for (layer, ext_seq) in [(0, 100), (0, 101), (0, 102), (2, 900), (2, 901)] {
+            let packet = packet(7, layer, ext_seq, 0, now);
+            let rewrite = if ext_seq == 100 || ext_seq == 900 {
+                rewriter.start(&packet)
+            } else {
+                rewriter.go_on(&packet).unwrap()
+            };
+            lane.sent(&rewrite, &packet, now);
+        }
+        let mut find = |seq, now| lane.missing(seq, rtt, now).map(|o| (o.layer.0, o.ext_seq));
+        assert_eq!(find(2, now), Some((0, 101)));
+        assert_eq!(find(2, now), None, "asked twice within a round trip");
+        assert_eq!(find(2, now + rtt), Some((0, 101)));
+        assert_eq!(find(5, now), Some((2, 901)));
+        assert_eq!(find(6, now), None, "not sent yet");
+        assert_eq!(find(0, now), None, "before the first");
+    }
+
+    #[test]
+    fn reports_by_the_publishers_clock() {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(0);
+        let mut lane = Lane::new(1, None, "0", ExtensionIds::default(), 0);
+        lane.set_cname("PA_x");
+        assert!(lane.report(now).is_none(), "nothing was sent");
+        // Half a second after the publisher's report.
+        let packet = packet(7, 0, 1, 135_000, now);
+        lane.sent(&rewriter.start(&packet), &packet, now);
+        let report = lane.report(now + Duration::from_millis(500)).unwrap();
+        assert_eq!(report.ntp, 101 << 32);
+        assert_eq!(report.timestamp, 180_000);
+        assert_eq!((report.packets, report.bytes, report.cname), (1, 100, "PA_x"));
+        assert!(lane.report(now + Duration::from_millis(900)).is_none(), "once a second");
+        assert!(lane.report(now + Duration::from_secs(3)).is_none(), "the stream stands");
+    }
+}

@@ -1,0 +1,372 @@
+//! Our own way out: sealing, repeating, reporting and measuring what one viewer gets.
+//!
+//! str0m keeps ICE, DTLS, SCTP and everything that comes in. What goes out as RTP goes past it:
+//!
+//! ```text
+//!   Session::write -> Egress::send ---- header, seal ----> outbox
+//!   viewer's RTCP  -> Egress::hear -+-> reports: the stream is known, round-trip time
+//!                                   +-> NACK: Lane says which packet, the track's cache has it
+//!                                   +-> transport-cc: Estimator
+//! ```
+//!
+//! | file | what it owns |
+//! | --- | --- |
+//! | `keys` | how DTLS's keys reach us |
+//! | `seal` | SRTP and SRTCP |
+//! | `wire` | RTP headers with extensions |
+//! | `rtcp` | reading feedback, writing sender reports |
+//! | `lane` | one stream: its history in a few words, its reports |
+//! | `trend`, `estimator` | what the path carries |
+
+pub(crate) mod estimator;
+pub(crate) mod keys;
+pub(crate) mod lane;
+pub(crate) mod rtcp;
+mod seal;
+mod trend;
+pub(crate) mod wire;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use antipode_base::media::Bitrate;
+use antipode_base::verdict::DropReason;
+use antipode_relay::packet::{Packet, Shape};
+use str0m::crypto::CryptoProvider;
+
+use crate::forward::Rewrite;
+use crate::io::Transmit;
+use estimator::Estimator;
+use keys::Keys;
+use lane::{Lane, Origin};
+use rtcp::Feedback;
+use seal::Seal;
+use wire::Header;
+
+/// Repeats that one RTCP packet can cause. A flood of requests is cut here.
+const REPEATS_PER_REPORT_MAX: usize = 64;
+/// Padding of one packet of a probe (RFC 3550 §5.1: its length fits one byte).
+const PROBE_PADDING: usize = 255;
+/// Round-trip time before any is known.
+const RTT_UNKNOWN: Duration = Duration::from_millis(100);
+/// Sender reports whose sending times are remembered, for the round-trip time.
+const REPORTS_MAX: usize = 16;
+
+/// What a viewer's RTCP asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// Packets to send again.
+    pub(crate) repeats: Vec<Repeat>,
+    /// Slots whose decoders lost the thread.
+    pub(crate) keyframes: Vec<usize>,
+    /// The estimate changed much.
+    pub(crate) estimate_moved: bool,
+}
+
+/// A repeat that the shard must look up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeat {
+    /// The slot.
+    pub(crate) slot: usize,
+    /// The number that the viewer misses.
+    pub(crate) seq: u16,
+    /// What was sent under it.
+    pub(crate) origin: Origin,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Egress {
+    seal: Option<Seal>,
+    /// Our address and the viewer's, as its last authenticated nomination had them.
+    path: Option<(SocketAddr, SocketAddr)>,
+    /// By slot; `None` for a section that is not negotiated yet.
+    lanes: Vec<Option<Lane>>,
+    estimator: Estimator,
+    transport_seq: u64,
+    rtt: Duration,
+    lost: (u32, u32),
+    reports_at: Option<Instant>,
+    reports: Vec<(u32, Instant)>,
+    header: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl Default for Egress {
+    fn default() -> Self {
+        Egress {
+            seal: None,
+            path: None,
+            lanes: Vec::new(),
+            estimator: Estimator::default(),
+            transport_seq: 0,
+            rtt: RTT_UNKNOWN,
+            lost: (0, 0),
+            reports_at: None,
+            reports: Vec::new(),
+            header: Vec::new(),
+            payload: Vec::new(),
+        }
+    }
+}
+
+#[expect(dead_code, reason = "the allocator of bitrates is built on it next")]
+impl Egress {
+    /// DTLS is done.
+    pub(crate) fn set_keys(&mut self, provider: &CryptoProvider, keys: &Keys) {
+        self.seal = Seal::new(provider, keys);
+    }
+
+    /// Where the viewer wants its media.
+    pub(crate) fn set_path(&mut self, local: SocketAddr, remote: SocketAddr) {
+        self.path = Some((local, remote));
+    }
+
+    /// Whether packets can go out.
+    pub(crate) fn is_open(&self) -> bool {
+        self.seal.is_some() && self.path.is_some()
+    }
+
+    /// The stream of a slot, if its section is negotiated.
+    pub(crate) fn lane_mut(&mut self, slot: usize) -> Option<&mut Lane> {
+        self.lanes.get_mut(slot)?.as_mut()
+    }
+
+    /// Whether a slot has its stream.
+    pub(crate) fn has_lane(&self, slot: usize) -> bool {
+        self.lanes.get(slot).is_some_and(Option::is_some)
+    }
+
+    /// Gives a slot its stream.
+    pub(crate) fn set_lane(&mut self, slot: usize, lane: Lane) {
+        if self.lanes.len() <= slot {
+            self.lanes.resize_with(slot + 1, || None);
+        }
+        self.lanes[slot] = Some(lane);
+    }
+
+    /// What the viewer's path carries.
+    pub(crate) fn estimate(&self) -> Bitrate {
+        self.estimator.estimate()
+    }
+
+    /// The measurements behind it.
+    pub(crate) fn estimator(&self) -> &Estimator {
+        &self.estimator
+    }
+
+    /// Seals one packet.
+    pub(crate) fn send(
+        &mut self,
+        slot: usize,
+        payload_type: u8,
+        rewrite: &Rewrite,
+        packet: &Packet,
+        now: Instant,
+    ) -> Result<Transmit, DropReason> {
+        let (Some(seal), Some((local, destination))) = (&mut self.seal, self.path) else {
+            return Err(DropReason::NotConnected);
+        };
+        let lane = self.lanes.get_mut(slot).and_then(Option::as_mut);
+        let lane = lane.ok_or(DropReason::SessionGone)?;
+        self.transport_seq += 1;
+        let header = Header {
+            payload_type,
+            marker: packet.marker,
+            seq: rewrite.ext_seq as u16,
+            timestamp: rewrite.timestamp,
+            ssrc: lane.ssrc,
+            mid: lane.mid(),
+            transport_seq: self.transport_seq as u16,
+            extensions: packet.extensions,
+            padded: false,
+        };
+        header.write(&lane.ids, &mut self.header);
+        let payload = match packet.shape {
+            Shape::Plain => &packet.payload[..],
+            Shape::Vp8 { .. } => {
+                self.payload.clear();
+                self.payload.extend_from_slice(&packet.payload);
+                rewrite.patch_vp8(&mut self.payload);
+                &self.payload[..]
+            }
+        };
+        let bytes = seal.rtp(&self.header, payload, lane.ssrc, rewrite.ext_seq);
+        if lane.ids.has_transport_cc() {
+            self.estimator.sent(self.transport_seq, bytes.len(), false, now);
+        }
+        lane.sent(rewrite, packet, now);
+        self.reports_at.get_or_insert(now + lane::REPORT_INTERVAL);
+        Ok(Transmit { local, destination, bytes })
+    }
+
+    /// Seals one packet again, on the stream of repeats (RFC 4588 §4).
+    pub(crate) fn repeat(
+        &mut self,
+        repeat: &Repeat,
+        payload_type: u8,
+        packet: &Packet,
+        now: Instant,
+    ) -> Option<Transmit> {
+        let (local, destination) = self.path?;
+        let seal = self.seal.as_mut()?;
+        let lane = self.lanes.get_mut(repeat.slot)?.as_mut()?;
+        let ssrc = lane.repair_ssrc?;
+        let rewrite = repeat.origin.shift.apply(packet);
+        let ext_seq = lane.next_repair_seq();
+        self.transport_seq += 1;
+        let header = Header {
+            payload_type,
+            marker: packet.marker,
+            seq: ext_seq as u16,
+            timestamp: rewrite.timestamp,
+            ssrc,
+            mid: lane.mid(),
+            transport_seq: self.transport_seq as u16,
+            extensions: packet.extensions,
+            padded: false,
+        };
+        header.write(&lane.ids, &mut self.header);
+        self.payload.clear();
+        self.payload.extend_from_slice(&repeat.seq.to_be_bytes());
+        self.payload.extend_from_slice(&packet.payload);
+        if let Shape::Vp8 { .. } = packet.shape {
+            rewrite.patch_vp8(&mut self.payload[2..]);
+        }
+        let bytes = seal.rtp(&self.header, &self.payload, ssrc, ext_seq);
+        if lane.ids.has_transport_cc() {
+            self.estimator.sent(self.transport_seq, bytes.len(), false, now);
+        }
+        Some(Transmit { local, destination, bytes })
+    }
+
+    /// A burst of padding on the stream of repeats of one slot, to see what the path carries: `bits`
+    /// in all. Empty when there is no such stream.
+    pub(crate) fn probe(
+        &mut self,
+        slot: usize,
+        payload_type: u8,
+        packets: usize,
+        now: Instant,
+    ) -> Vec<Transmit> {
+        let (Some(seal), Some((local, destination))) = (&mut self.seal, self.path) else {
+            return Vec::new();
+        };
+        let lane = self.lanes.get_mut(slot).and_then(Option::as_mut);
+        let Some((lane, ssrc)) =
+            lane.and_then(|lane| Some((lane.repair_ssrc?, lane))).map(|(s, l)| (l, s))
+        else {
+            return Vec::new();
+        };
+        if !lane.ids.has_transport_cc() {
+            return Vec::new();
+        }
+        let mut padding = [0u8; PROBE_PADDING];
+        padding[PROBE_PADDING - 1] = PROBE_PADDING as u8;
+        let mut burst = Vec::with_capacity(packets);
+        for _ in 0..packets {
+            let ext_seq = lane.next_repair_seq();
+            self.transport_seq += 1;
+            let header = Header {
+                payload_type,
+                marker: false,
+                seq: ext_seq as u16,
+                timestamp: 0,
+                ssrc,
+                mid: lane.mid(),
+                transport_seq: self.transport_seq as u16,
+                extensions: Default::default(),
+                padded: true,
+            };
+            header.write(&lane.ids, &mut self.header);
+            let bytes = seal.rtp(&self.header, &padding, ssrc, ext_seq);
+            self.estimator.sent(self.transport_seq, bytes.len(), true, now);
+            burst.push(Transmit { local, destination, bytes });
+        }
+        burst
+    }
+
+    /// Takes in a sealed RTCP packet of the viewer.
+    pub(crate) fn hear(&mut self, sealed: &[u8], now: Instant, heard: &mut Heard) {
+        let Some(plain) = self.seal.as_mut().and_then(|seal| seal.open_rtcp(sealed)) else {
+            return;
+        };
+        rtcp::read(&plain, |feedback| match feedback {
+            Feedback::Report(block) => self.report(&block, now),
+            Feedback::Nack { ssrc, first, mask } => {
+                self.nack(ssrc, first, mask, now, &mut heard.repeats);
+            }
+            Feedback::Keyframe { ssrc } => heard.keyframes.extend(self.slot_of(ssrc)),
+            Feedback::Transport(feedback) => {
+                heard.estimate_moved |= self.estimator.feedback(&feedback, now);
+            }
+        });
+    }
+
+    fn slot_of(&self, ssrc: u32) -> Option<usize> {
+        let is = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| lane.ssrc == ssrc);
+        self.lanes.iter().position(is)
+    }
+
+    fn report(&mut self, block: &rtcp::ReportBlock, now: Instant) {
+        let lane = self.lanes.iter_mut().flatten().find(|lane| lane.ssrc == block.ssrc);
+        let Some(lane) = lane else { return };
+        lane.acknowledge();
+        self.lost.0 += u32::from(block.fraction_lost);
+        self.lost.1 += 1;
+        let sent = self.reports.iter().rev().find(|(ntp, _)| *ntp == block.last_sr);
+        if let Some((_, sent)) = sent {
+            let rtt = now.duration_since(*sent).saturating_sub(block.delay);
+            self.rtt = (self.rtt * 7 + rtt) / 8;
+            self.estimator.set_rtt(self.rtt);
+        }
+    }
+
+    fn nack(&mut self, ssrc: u32, first: u16, mask: u16, now: Instant, repeats: &mut Vec<Repeat>) {
+        let Some(slot) = self.slot_of(ssrc) else { return };
+        let Some(lane) = self.lanes[slot].as_mut() else { return };
+        let more = (0..16).filter(|bit| mask >> bit & 1 == 1).map(|bit| bit + 1);
+        for offset in std::iter::once(0).chain(more) {
+            let seq = first.wrapping_add(offset);
+            if repeats.len() < REPEATS_PER_REPORT_MAX
+                && let Some(origin) = lane.missing(seq, self.rtt, now)
+            {
+                repeats.push(Repeat { slot, seq, origin });
+            }
+        }
+    }
+
+    /// Round-trip time; `None` before the viewer told of one.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        (self.rtt != RTT_UNKNOWN).then_some(self.rtt)
+    }
+
+    /// Mean fraction lost (0..=1) over the viewer's reports since the last call.
+    pub(crate) fn take_loss(&mut self) -> f32 {
+        let (sum, count) = std::mem::take(&mut self.lost);
+        if count == 0 { 0.0 } else { sum as f32 / count as f32 / 256.0 }
+    }
+
+    /// When [`Egress::reports`] wants to be called: only while something is sent.
+    pub(crate) fn reports_at(&self) -> Option<Instant> {
+        self.reports_at
+    }
+
+    /// Sealed sender reports that are due.
+    pub(crate) fn reports(&mut self, now: Instant, mut send: impl FnMut(Transmit)) {
+        if self.reports_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.reports_at = None;
+        let (Some(seal), Some((local, destination))) = (&mut self.seal, self.path) else { return };
+        for lane in self.lanes.iter_mut().flatten() {
+            let Some(report) = lane.report(now) else { continue };
+            if self.reports.len() == REPORTS_MAX {
+                self.reports.remove(0);
+            }
+            self.reports.push(((report.ntp >> 16) as u32, now));
+            report.write(&mut self.header);
+            send(Transmit { local, destination, bytes: seal.rtcp(&self.header) });
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! SRTP and SRTCP of our own egress (RFC 3711, RFC 7714): sealing RTP and RTCP, opening RTCP.
+//!
+//! ```text
+//!   |<---------- authenticated ---------->|
+//!   | RTP header, extension | payload     | tag |          AEAD: 16 bytes, HMAC-SHA1: 10
+//!                           |<-encrypted->|
+//!   | first 8 bytes of RTCP | the rest    | tag | E, index |   AEAD
+//!   | first 8 bytes of RTCP | the rest    | E, index | tag |   HMAC-SHA1
+//! ```
+//!
+//! The block ciphers are those of the provider that str0m uses too. Every SSRC has exactly one sealer:
+//! ours for what viewers get, str0m's for the reports that it writes to publishers.
+
+use str0m::crypto::dtls::SrtpProfile;
+use str0m::crypto::{
+    AeadAes128Gcm, AeadAes128GcmCipher, AeadAes256Gcm, AeadAes256GcmCipher, Aes128CmSha1_80,
+    Aes128CmSha1_80Cipher, CryptoProvider, Sha1HmacProvider,
+};
+
+use super::keys::Keys;
+
+/// RFC 3711 §4.3.2.
+#[derive(Clone, Copy)]
+enum Label {
+    RtpKey = 0,
+    RtpAuth = 1,
+    RtpSalt = 2,
+    RtcpKey = 3,
+    RtcpAuth = 4,
+    RtcpSalt = 5,
+}
+
+/// Bytes that the CTR implementation wants behind its output.
+const CTR_SLACK: usize = 15;
+/// The E bit and the 31 bits of the SRTCP index (RFC 3711 §3.4).
+const SRTCP_INDEX: usize = 4;
+const ENCRYPTED: u32 = 1 << 31;
+
+enum Cipher {
+    Gcm128 { salt: [u8; 12], aead: Box<dyn AeadAes128GcmCipher> },
+    Gcm256 { salt: [u8; 12], aead: Box<dyn AeadAes256GcmCipher> },
+    Cm { salt: [u8; 14], auth: [u8; 20], ctr: Box<dyn Aes128CmSha1_80Cipher> },
+}
+
+/// Both directions of one session.
+pub(crate) struct Seal {
+    rtp: Cipher,
+    rtcp: Cipher,
+    rtcp_in: Cipher,
+    srtcp_index: u32,
+    hmac: &'static dyn Sha1HmacProvider,
+}
+
+impl std::fmt::Debug for Seal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Keys stay out of every log.
+        f.debug_struct("Seal").field("srtcp_index", &self.srtcp_index).finish_non_exhaustive()
+    }
+}
+
+impl Seal {
+    /// `None` for a profile that we do not offer, or material of the wrong length.
+    pub(crate) fn new(provider: &CryptoProvider, keys: &Keys) -> Option<Self> {
+        let (key, salt) = match keys.profile {
+            SrtpProfile::AES128_CM_SHA1_80 => (16, 14),
+            SrtpProfile::AEAD_AES_128_GCM => (16, 12),
+            SrtpProfile::AEAD_AES_256_GCM => (32, 12),
+            _ => return None,
+        };
+        let material = &keys.material;
+        if material.len() != 2 * (key + salt) {
+            return None;
+        }
+        let side = |client: bool| {
+            let (at_key, at_salt) = if client { (0, 0) } else { (key, salt) };
+            let salts = &material[2 * key..];
+            Master { key: &material[at_key..at_key + key], salt: &salts[at_salt..at_salt + salt] }
+        };
+        let (ours, theirs) = (side(keys.client), side(!keys.client));
+        let rtp = [Label::RtpKey, Label::RtpAuth, Label::RtpSalt];
+        let rtcp = [Label::RtcpKey, Label::RtcpAuth, Label::RtcpSalt];
+        Some(Seal {
+            rtp: ours.cipher(provider, keys.profile, rtp, true)?,
+            rtcp: ours.cipher(provider, keys.profile, rtcp, true)?,
+            rtcp_in: theirs.cipher(provider, keys.profile, rtcp, false)?,
+            srtcp_index: 0,
+            hmac: provider.sha1_hmac_provider,
+        })
+    }
+
+    /// Seals one RTP packet. `header` is complete, `ext_seq` holds the rollover counter.
+    pub(crate) fn rtp(
+        &mut self,
+        header: &[u8],
+        payload: &[u8],
+        ssrc: u32,
+        ext_seq: u64,
+    ) -> Vec<u8> {
+        let (start, end) = (header.len(), header.len() + payload.len());
+        let (roc, seq) = ((ext_seq >> 16) as u32, ext_seq as u16);
+        match &mut self.rtp {
+            Cipher::Gcm128 { salt, aead } => {
+                let iv = AeadAes128Gcm::rtp_iv(*salt, ssrc, roc, seq);
+                let mut out = room(header, end + AeadAes128Gcm::TAG_LEN);
+                aead.encrypt(&iv, header, payload, &mut out[start..]).expect("room was made");
+                out
+            }
+            Cipher::Gcm256 { salt, aead } => {
+                let iv = AeadAes256Gcm::rtp_iv(*salt, ssrc, roc, seq);
+                let mut out = room(header, end + AeadAes256Gcm::TAG_LEN);
+                aead.encrypt(&iv, header, payload, &mut out[start..]).expect("room was made");
+                out
+            }
+            Cipher::Cm { salt, auth, ctr } => {
+                let iv = Aes128CmSha1_80::rtp_iv(*salt, ssrc, ext_seq);
+                let mut out = room(header, end + CTR_SLACK);
+                ctr.encrypt(&iv, payload, &mut out[start..]).expect("room was made");
+                let hmac = |key: &[u8], parts: &[&[u8]]| self.hmac.sha1_hmac(key, parts);
+                Aes128CmSha1_80::rtp_hmac(hmac, auth, &mut out, ext_seq, end);
+                out.truncate(end + Aes128CmSha1_80::HMAC_TAG_LEN);
+                out
+            }
+        }
+    }
+
+    /// Seals one compound RTCP packet of at least 8 bytes.
+    pub(crate) fn rtcp(&mut self, plain: &[u8]) -> Vec<u8> {
+        let index = self.srtcp_index;
+        self.srtcp_index = (self.srtcp_index + 1) & !ENCRYPTED;
+        let ssrc = ssrc_of(plain);
+        let word = (ENCRYPTED | index).to_be_bytes();
+        let (head, body) = plain.split_at(8);
+        match &mut self.rtcp {
+            Cipher::Gcm128 { salt, aead } => {
+                let iv = AeadAes128Gcm::rtcp_iv(*salt, ssrc, index);
+                let mut out = room(head, plain.len() + AeadAes128Gcm::TAG_LEN);
+                aead.encrypt(&iv, &aad(head, word), body, &mut out[8..]).expect("room was made");
+                out.extend_from_slice(&word);
+                out
+            }
+            Cipher::Gcm256 { salt, aead } => {
+                let iv = AeadAes256Gcm::rtcp_iv(*salt, ssrc, index);
+                let mut out = room(head, plain.len() + AeadAes256Gcm::TAG_LEN);
+                aead.encrypt(&iv, &aad(head, word), body, &mut out[8..]).expect("room was made");
+                out.extend_from_slice(&word);
+                out
+            }
+            Cipher::Cm { salt, auth, ctr } => {
+                let iv = Aes128CmSha1_80::rtp_iv(*salt, ssrc, u64::from(index));
+                let mut out = room(head, plain.len() + CTR_SLACK);
+                ctr.encrypt(&iv, body, &mut out[8..]).expect("room was made");
+                out.truncate(plain.len());
+                out.extend_from_slice(&word);
+                let end = out.len();
+                out.resize(end + Aes128CmSha1_80::HMAC_TAG_LEN, 0);
+                let hmac = |key: &[u8], parts: &[&[u8]]| self.hmac.sha1_hmac(key, parts);
+                Aes128CmSha1_80::rtcp_hmac(hmac, auth, &mut out, end);
+                out
+            }
+        }
+    }
+
+    /// Opens one SRTCP packet of the peer. `None` when it is not authentic, or not encrypted: we
+    /// never negotiate that.
+    pub(crate) fn open_rtcp(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
+        match &mut self.rtcp_in {
+            Cipher::Gcm128 { salt, aead } => {
+                let (head, body, word, index) = split_aead(sealed, AeadAes128Gcm::TAG_LEN)?;
+                let iv = AeadAes128Gcm::rtcp_iv(*salt, ssrc_of(head), index);
+                let mut out = room(head, 8 + body.len() - AeadAes128Gcm::TAG_LEN);
+                aead.decrypt(&iv, &[&aad(head, word)], body, &mut out[8..]).ok()?;
+                Some(out)
+            }
+            Cipher::Gcm256 { salt, aead } => {
+                let (head, body, word, index) = split_aead(sealed, AeadAes256Gcm::TAG_LEN)?;
+                let iv = AeadAes256Gcm::rtcp_iv(*salt, ssrc_of(head), index);
+                let mut out = room(head, 8 + body.len() - AeadAes256Gcm::TAG_LEN);
+                aead.decrypt(&iv, &[&aad(head, word)], body, &mut out[8..]).ok()?;
+                Some(out)
+            }
+            Cipher::Cm { salt, auth, ctr } => {
+                let (signed, tag) = sealed
+                    .split_at_checked(sealed.len().checked_sub(Aes128CmSha1_80::HMAC_TAG_LEN)?)?;
+                let hmac = |key: &[u8], parts: &[&[u8]]| self.hmac.sha1_hmac(key, parts);
+                if !Aes128CmSha1_80::rtcp_verify(hmac, auth, signed, tag) {
+                    return None;
+                }
+                let (plain, word) =
+                    signed.split_at_checked(signed.len().checked_sub(SRTCP_INDEX)?)?;
+                let word = u32::from_be_bytes(*word.first_chunk()?);
+                let (head, body) = plain.split_at_checked(8)?;
+                if word & ENCRYPTED == 0 {
+                    return None;
+                }
+                let index = u64::from(word & !ENCRYPTED);
+                let iv = Aes128CmSha1_80::rtp_iv(*salt, ssrc_of(head), index);
+                let mut out = room(head, plain.len() + CTR_SLACK);
+                ctr.decrypt(&iv, body, &mut out[8..]).ok()?;
+                out.truncate(plain.len());
+                Some(out)
+            }
+        }
+    }
+}
+
+/// The head, the encrypted rest with its tag, and the last word as bytes and as an index.
+type SplitAead<'a> = (&'a [u8], &'a [u8], [u8; SRTCP_INDEX], u32);
+
+fn split_aead(sealed: &[u8], tag: usize) -> Option<SplitAead<'_>> {
+    let (rest, word) = sealed.split_at_checked(sealed.len().checked_sub(SRTCP_INDEX)?)?;
+    let word: [u8; SRTCP_INDEX] = *word.first_chunk()?;
+    let (head, body) = rest.split_at_checked(8)?;
+    let value = u32::from_be_bytes(word);
+    (body.len() >= tag && value & ENCRYPTED != 0).then_some((head, body, word, value & !ENCRYPTED))
+}
+
+fn aad(head: &[u8], word: [u8; SRTCP_INDEX]) -> [u8; 12] {
+    let mut aad = [0; 12];
+    aad[..8].copy_from_slice(head);
+    aad[8..].copy_from_slice(&word);
+    aad
+}
+
+fn ssrc_of(rtcp: &[u8]) -> u32 {
+    rtcp.get(4..8)
+        .and_then(|bytes| bytes.first_chunk())
+        .map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}
+
+fn room(start: &[u8], length: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(length + SRTCP_INDEX + Aes128CmSha1_80::HMAC_TAG_LEN);
+    out.extend_from_slice(start);
+    out.resize(length, 0);
+    out
+}
+
+/// One side's master key and salt.
+struct Master<'a> {
+    key: &'a [u8],
+    salt: &'a [u8],
+}
+
+impl Master<'_> {
+    fn cipher(
+        &self,
+        provider: &CryptoProvider,
+        profile: SrtpProfile,
+        [key, auth, salt]: [Label; 3],
+        encrypt: bool,
+    ) -> Option<Cipher> {
+        let srtp = provider.srtp_provider;
+        Some(match profile {
+            SrtpProfile::AEAD_AES_128_GCM => Cipher::Gcm128 {
+                salt: self.derive(provider, salt),
+                aead: srtp.aead_aes_128_gcm().create_cipher(self.derive(provider, key), encrypt),
+            },
+            SrtpProfile::AEAD_AES_256_GCM => Cipher::Gcm256 {
+                salt: self.derive(provider, salt),
+                aead: srtp.aead_aes_256_gcm().create_cipher(self.derive(provider, key), encrypt),
+            },
+            SrtpProfile::AES128_CM_SHA1_80 => Cipher::Cm {
+                salt: self.derive(provider, salt),
+                auth: self.derive(provider, auth),
+                ctr: srtp.aes_128_cm_sha1_80().create_cipher(self.derive(provider, key), encrypt),
+            },
+            _ => return None,
+        })
+    }
+
+    /// RFC 3711 §4.3.1 and §4.3.3, with a key derivation rate of zero.
+    fn derive<const N: usize>(&self, provider: &CryptoProvider, label: Label) -> [u8; N] {
+        let srtp = provider.srtp_provider;
+        let mut input = [0u8; 16];
+        input[..self.salt.len()].copy_from_slice(self.salt);
+        input[7] ^= label as u8;
+        let mut out = [0; N];
+        for (block, chunk) in out.chunks_mut(16).enumerate() {
+            input[14..].copy_from_slice(&(block as u16).to_be_bytes());
+            // The provider's ECB pads: its output is a block longer.
+            let mut stream = [0u8; 32];
+            if self.key.len() == 16 {
+                srtp.srtp_aes_128_ecb_round(self.key, &input, &mut stream);
+            } else {
+                srtp.srtp_aes_256_ecb_round(self.key, &input, &mut stream);
+            }
+            chunk.copy_from_slice(&stream[..chunk.len()]);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn derives_the_keys_of_rfc_3711_b_3() {
+        let key = hex("E1F97A0D3E018BE0D64FA32C06DE4139");
+        let salt = hex("0EC675AD498AFEEBB6960B3AABE6");
+        let master = Master { key: &key, salt: &salt };
+        let provider = str0m::crypto::from_feature_flags();
+        let cipher: [u8; 16] = master.derive(&provider, Label::RtpKey);
+        assert_eq!(cipher.to_vec(), hex("C61E7A93744F39EE10734AFE3FF7A087"));
+        let salt: [u8; 14] = master.derive(&provider, Label::RtpSalt);
+        assert_eq!(salt.to_vec(), hex("30CBBC08863D8C85D49DB34A9AE1"));
+        let auth: [u8; 20] = master.derive(&provider, Label::RtpAuth);
+        assert_eq!(auth.to_vec(), hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"));
+    }
+
+    #[test]
+    fn rtcp_goes_round_and_a_flipped_bit_does_not() {
+        let provider = str0m::crypto::from_feature_flags();
+        let report = hex("80c900011234567800000001020304050607080900000000");
+        for (profile, length) in [
+            (SrtpProfile::AES128_CM_SHA1_80, 60),
+            (SrtpProfile::AEAD_AES_128_GCM, 56),
+            (SrtpProfile::AEAD_AES_256_GCM, 88),
+        ] {
+            let material: Vec<u8> = (0..length).collect();
+            let keys = |client| Keys { material: material.clone(), profile, client };
+            let mut server = Seal::new(&provider, &keys(false)).unwrap();
+            let mut client = Seal::new(&provider, &keys(true)).unwrap();
+            for _ in 0..3 {
+                let sealed = client.rtcp(&report);
+                assert_eq!(server.open_rtcp(&sealed).as_deref(), Some(&report[..]), "{profile:?}");
+                for at in 0..sealed.len() {
+                    let mut broken = sealed.clone();
+                    broken[at] ^= 1;
+                    assert_eq!(server.open_rtcp(&broken), None, "{profile:?} byte {at}");
+                }
+                for cut in 0..sealed.len() {
+                    assert_eq!(server.open_rtcp(&sealed[..cut]), None, "{profile:?} cut {cut}");
+                }
+            }
+            assert!(
+                Seal::new(&provider, &Keys { material: vec![0; 5], profile, client: true })
+                    .is_none()
+            );
+        }
+    }
+}

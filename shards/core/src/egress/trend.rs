@@ -1,0 +1,199 @@
+//! Whether packets queue longer and longer on their way: the slope of their one-way delay.
+//!
+//! Packets that were sent together form a group. From group to group, the difference between how
+//! far apart they arrived and how far apart they were sent is added up; a line through the last
+//! sums rises when a queue grows.
+//!
+//! ```text
+//!   sent      | | |     | | |     | | |          every 20 ms
+//!   arrived   | | |      | | |       | | |       22 ms apart, then 24: the sums rise
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Packets sent within this of a group's first belong to it.
+const GROUP: Duration = Duration::from_millis(5);
+/// Points of the line.
+const WINDOW: usize = 20;
+/// Weight of the past in the smoothed sum.
+const SMOOTHING: f64 = 0.9;
+/// Steepness is scaled by the number of points, up to this, and by the gain.
+const POINTS_MAX: f64 = 60.0;
+const GAIN: f64 = 4.0;
+/// The threshold adapts to the path's own jitter, up faster than down, in milliseconds.
+const THRESHOLD: f64 = 12.5;
+const THRESHOLD_MIN: f64 = 6.0;
+const THRESHOLD_MAX: f64 = 600.0;
+const THRESHOLD_UP: f64 = 0.0087;
+const THRESHOLD_DOWN: f64 = 0.039;
+/// The line must stay steep for this long.
+const STEEP_FOR_MS: f64 = 10.0;
+
+/// What the delay says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Usage {
+    /// A queue grows.
+    Over,
+    /// A queue shrinks.
+    Under,
+    /// Neither.
+    Normal,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    sent_first: Instant,
+    sent_last: Instant,
+    arrived_last_us: i64,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Trend {
+    current: Option<Group>,
+    previous: Option<Group>,
+    points: VecDeque<(f64, f64)>,
+    sum_ms: f64,
+    smoothed_ms: f64,
+    groups: f64,
+    origin_us: Option<i64>,
+    threshold: f64,
+    steep_ms: f64,
+    steepest: f64,
+    last_us: Option<i64>,
+}
+
+impl Default for Trend {
+    fn default() -> Self {
+        Trend {
+            current: None,
+            previous: None,
+            points: VecDeque::with_capacity(WINDOW),
+            sum_ms: 0.0,
+            smoothed_ms: 0.0,
+            groups: 0.0,
+            origin_us: None,
+            threshold: THRESHOLD,
+            steep_ms: 0.0,
+            steepest: 0.0,
+            last_us: None,
+        }
+    }
+}
+
+impl Trend {
+    /// Takes in one packet that arrived. Says something when a group is complete.
+    pub(crate) fn take(&mut self, sent: Instant, arrived_us: i64) -> Option<Usage> {
+        let group = Group { sent_first: sent, sent_last: sent, arrived_last_us: arrived_us };
+        let Some(current) = &mut self.current else {
+            self.current = Some(group);
+            return None;
+        };
+        if sent < current.sent_first {
+            return None;
+        }
+        if sent.duration_since(current.sent_first) <= GROUP {
+            current.sent_last = sent;
+            current.arrived_last_us = current.arrived_last_us.max(arrived_us);
+            return None;
+        }
+        let complete = std::mem::replace(current, group);
+        let previous = self.previous.replace(complete)?;
+        Some(self.step(&previous, &complete))
+    }
+
+    /// Begins anew, for instance after the rate was raised on purpose. The threshold is kept.
+    pub(crate) fn forget(&mut self) {
+        *self = Trend { threshold: self.threshold, ..Trend::default() };
+    }
+
+    fn step(&mut self, previous: &Group, group: &Group) -> Usage {
+        let sent_ms = group.sent_last.duration_since(previous.sent_last).as_secs_f64() * 1e3;
+        let arrived_ms = (group.arrived_last_us - previous.arrived_last_us) as f64 / 1e3;
+        self.groups += 1.0;
+        self.sum_ms += arrived_ms - sent_ms;
+        self.smoothed_ms = SMOOTHING * self.smoothed_ms + (1.0 - SMOOTHING) * self.sum_ms;
+        let origin = *self.origin_us.get_or_insert(group.arrived_last_us);
+        let x = (group.arrived_last_us - origin) as f64 / 1e3;
+        if self.points.len() == WINDOW {
+            self.points.pop_front();
+        }
+        self.points.push_back((x, self.smoothed_ms));
+        let slope = if self.points.len() == WINDOW { slope(&self.points) } else { None };
+        self.judge(slope.unwrap_or(0.0), sent_ms, group.arrived_last_us)
+    }
+
+    fn judge(&mut self, slope: f64, sent_ms: f64, at_us: i64) -> Usage {
+        let steepness = self.groups.min(POINTS_MAX) * slope * GAIN;
+        let usage = if steepness > self.threshold {
+            self.steep_ms += sent_ms;
+            if self.steep_ms > STEEP_FOR_MS && slope >= self.steepest {
+                self.steep_ms = 0.0;
+                Usage::Over
+            } else {
+                Usage::Normal
+            }
+        } else {
+            self.steep_ms = 0.0;
+            if steepness < -self.threshold { Usage::Under } else { Usage::Normal }
+        };
+        self.steepest = slope;
+        self.adapt(steepness, at_us);
+        usage
+    }
+
+    fn adapt(&mut self, steepness: f64, at_us: i64) {
+        let elapsed_ms = self.last_us.map_or(0.0, |last| (at_us - last) as f64 / 1e3);
+        self.last_us = Some(at_us);
+        // A spike, such as a path that changed, is no measure of its jitter.
+        if steepness.abs() > self.threshold + 15.0 {
+            return;
+        }
+        let rate = if steepness.abs() < self.threshold { THRESHOLD_DOWN } else { THRESHOLD_UP };
+        let step = rate * (steepness.abs() - self.threshold) * elapsed_ms.clamp(0.0, 100.0);
+        self.threshold = (self.threshold + step).clamp(THRESHOLD_MIN, THRESHOLD_MAX);
+    }
+}
+
+/// Least squares.
+fn slope(points: &VecDeque<(f64, f64)>) -> Option<f64> {
+    let n = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
+    let (over, under) = points.iter().fold((0.0, 0.0), |(over, under), (px, py)| {
+        (over + (px - x) * (py - y), under + (px - x) * (px - x))
+    });
+    (under > 0.0).then(|| over / under)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Groups every 20 ms; each arrives later than the one before by `drift_ms` plus jitter.
+    fn run(groups: u32, drift_ms: f64, jitter: impl Fn(u32) -> f64) -> Vec<Usage> {
+        let start = Instant::now();
+        let mut trend = Trend::default();
+        (0..groups)
+            .filter_map(|n| {
+                let sent = start + Duration::from_millis(20) * n;
+                let arrived = f64::from(n) * (20.0 + drift_ms) + jitter(n);
+                trend.take(sent, (arrived * 1e3) as i64)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_growing_queue_is_noticed_and_a_steady_path_is_not() {
+        let over = |usages: &[Usage]| usages.iter().filter(|usage| **usage == Usage::Over).count();
+        assert_eq!(over(&run(200, 0.0, |_| 0.0)), 0);
+        // Jitter of ±3 ms without a trend.
+        assert_eq!(over(&run(400, 0.0, |n| f64::from(n * 7 % 7) - 3.0)), 0);
+        // 10 % too much: 2 ms more in each group.
+        let usages = run(60, 2.0, |_| 0.0);
+        let first = usages.iter().position(|usage| *usage == Usage::Over).unwrap();
+        assert!(first < 30, "noticed after {first} groups");
+        let under = run(60, -2.0, |_| 0.0);
+        assert!(under.contains(&Usage::Under));
+    }
+}
