@@ -272,8 +272,10 @@ fn rest(
 /// Writes a descriptor again, with another frame number and, where `active_targets` is given, with that
 /// mask of decode targets in place of the sender's. All else means what it meant.
 ///
-/// `structure` is the attached one, or else the one in force, as for [`parse`]. A mask makes a short
-/// descriptor extended: 29 bits and one for each decode target.
+/// `structure` is the attached one, or else the one in force when the packet was read. An attached one
+/// is not read again, so that a keyframe costs little per viewer; only its offset and number of decode
+/// targets are compared, to notice a mistaken caller. A mask makes a short descriptor extended: 29 bits
+/// and one for each decode target.
 ///
 /// # Errors
 /// See [`Unread`]; [`Unread::Malformed`] also when the mask no longer fits into [`DESCRIPTOR_MAX`].

@@ -316,11 +316,26 @@ fn a_mask_that_does_not_fit_is_refused() {
     let length = |mask, out: &mut _| rewrite(&bytes, &known, 7, mask, out).map(<[u8]>::len);
     assert_eq!(length(None, &mut out), Ok(DESCRIPTOR_MAX));
     assert_eq!(length(Some(1), &mut out), Err(Unread::Malformed));
-    // Another structure than the attached one.
-    let other = structure(&l1t3());
-    let bytes = l2t1_key();
-    let written = rewrite(&bytes, &other, 7, Some(1), &mut out).map(<[u8]>::len);
-    assert!(written.is_err());
+}
+
+#[test]
+fn another_structure_than_the_attached_one_is_noticed() {
+    // One template, whose id is 0, in front of other offsets or numbers of targets.
+    let of = |offset: &str, targets: &str, count| {
+        let dtis = "10".repeat(count);
+        bits(&format!("10000000 00000000 00000000 10000 {offset} {targets} 11 {dtis} 0 000000 0"))
+    };
+    let mut out = [0; DESCRIPTOR_MAX];
+    // With room for a longer structure.
+    let bytes = [of("000000", "00010", 3), vec![0; 40]].concat();
+    let known = structure(&bytes);
+    assert!(rewrite(&bytes, &known, 7, Some(1), &mut out).is_ok());
+    let fewer = structure(&of("000000", "00001", 2));
+    assert_eq!(rewrite(&bytes, &fewer, 7, Some(1), &mut out), Err(Unread::Malformed));
+    // Here id 0 is the third template, since ids wrap.
+    let wraps = structure(&l1t3());
+    assert_eq!(wraps.target_count(), known.target_count());
+    assert_eq!(rewrite(&bytes, &wraps, 7, Some(1), &mut out), Err(Unread::Malformed));
 }
 
 #[test]
