@@ -187,7 +187,13 @@ fn make_bells(count: usize) -> Result<(Vec<EventBell>, Vec<Arc<Doorbell>>), Node
 
 fn birth(port: &Port, candidates: Vec<SocketAddr>) -> Result<ShardConfig, NodeError> {
     let shards = port.shards() as u16;
-    Ok(ShardConfig { shard: port.me(), shards, candidates, seed: random()? })
+    Ok(ShardConfig {
+        shard: port.me(),
+        shards,
+        candidates,
+        candidates_tcp: vec![],
+        seed: random()?,
+    })
 }
 
 fn random() -> Result<u64, NodeError> {

@@ -29,7 +29,7 @@ use antipode_base::limits::{
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::stats::ShardStats;
 use antipode_base::verdict::DropReason;
-use antipode_core::{Datagram, Input, Output, Shard};
+use antipode_core::{Datagram, Input, Output, Shard, Transport};
 use antipode_relay::doorbell::Doorbell;
 use antipode_relay::mesh::Port;
 use antipode_relay::parcel::{Addressed, Parcel};
@@ -210,7 +210,8 @@ impl<C: Core> ShardThread<C> {
                 self.tally.oversized += 1;
                 self.tally.oversized_bytes += bytes.len() as u64;
             } else {
-                let datagram = Datagram { source: message.source, local, bytes };
+                let datagram =
+                    Datagram { transport: Transport::Udp, source: message.source, local, bytes };
                 self.core.handle(Input::Datagram(datagram), now);
             }
             rest = behind;

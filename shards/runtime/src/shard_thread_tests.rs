@@ -38,6 +38,7 @@ impl Core for Double {
                     self.deadline = Some(now + Duration::from_millis(3));
                 }
                 self.outputs.push_back(Output::Transmit(Transmit {
+                    transport: datagram.transport,
                     local: datagram.local,
                     destination: datagram.source,
                     bytes: datagram.bytes.to_vec(),
