@@ -112,6 +112,7 @@ fn scene() -> (Wiring, Scene) {
         inbox,
         reporter: Reporter::new(reports_tx, make(EventBell::new().unwrap())),
         bell: Arc::clone(&bells[0]),
+        tcp: None,
     };
     let bell = Arc::clone(&bells[0]);
     (wiring, Scene { commands, reports, bell, rung, neighbour, peer })
