@@ -7,10 +7,10 @@ import { scene } from './lib/scene.mjs';
 import { pause } from './lib/wait.mjs';
 
 /** Chromium opens no UDP socket for WebRTC then. */
-const NO_UDP = '--force-webrtc-ip-handling-policy=disable_non_proxied_udp';
+const NO_UDP = '--webrtc-ip-handling-policy=disable_non_proxied_udp';
 /** How long the pictures are watched. */
 const WATCH_MS = 5_000;
-const FPS_MIN = 15;
+const FPS_MIN = 10;
 
 /** Protocols of the pairs that the page's peer connections really use, and those of its candidates. */
 function transports(guest) {
