@@ -86,10 +86,9 @@ impl Node {
         let (mut bells, doorbells) = make_bells(cores.len())?;
         let (control_bell, control_doorbell) = make_bell()?;
         let furnish = |place: Place| place.furnish(&own, &doorbells, &control_doorbell);
-        let (mut tcp, mut tcp_ends) = (tcp.map(furnish).transpose()?, Vec::new().into_iter());
-        if let Some(tcp) = &mut tcp {
-            tcp_ends = std::mem::take(&mut tcp.ends).into_iter();
-        }
+        let mut tcp = tcp.map(furnish).transpose()?;
+        let tcp_ends = tcp.as_mut().map(|tcp| std::mem::take(&mut tcp.ends));
+        let mut tcp_ends = tcp_ends.unwrap_or_default().into_iter();
         let ports = mesh(&doorbells);
         let Group { sockets, address } = group;
         let mut seats = Vec::with_capacity(cores.len());
@@ -116,7 +115,8 @@ impl Node {
         let secret = config.secret.clone();
         let identity = Identity { node: NodeId(random()?), media: media.clone(), secret };
         tracing::info!(
-            node = %identity.node, shards = seats.len(), ?driver, ?media, ?media_tcp, control = %config.control,
+            node = %identity.node, shards = seats.len(), ?driver, ?media, ?media_tcp,
+            control = %config.control,
             "the node is ready"
         );
         let address = config.control.clone();

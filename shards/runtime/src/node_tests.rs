@@ -1,5 +1,6 @@
 //! Whole nodes with real shards, on loopback, under both drivers.
 
+#[cfg(test)]
 #[path = "node_tcp_tests.rs"]
 mod without_udp;
 
