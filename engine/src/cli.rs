@@ -144,6 +144,9 @@ struct Media {
     /// The one UDP port of all media
     #[arg(long, value_name = "PORT")]
     media_port: Option<String>,
+    /// Where clients without UDP connect by TCP, or off
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    media_tcp: Option<String>,
     /// What waits for packets: auto, glommio or epoll
     #[arg(long, value_name = "RUNTIME")]
     runtime: Option<String>,
@@ -183,6 +186,7 @@ impl Media {
             ("--shards", &self.shards),
             ("--cores", &self.cores),
             ("--media-port", &self.media_port),
+            ("--media-tcp", &self.media_tcp),
             ("--runtime", &self.runtime),
         ])
     }
@@ -245,6 +249,7 @@ mod tests {
             "--shards=a",
             "--cores=a",
             "--media-port=a",
+            "--media-tcp=a",
             "--runtime=a",
             "--log=a",
             "--spread",

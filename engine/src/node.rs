@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::thread;
 
 use antipode_runtime::{
-    ControlAddress as NodeControl, DriverChoice, NodeConfig, NodeError, StopToken,
+    ControlAddress as NodeControl, DriverChoice, NodeConfig, NodeError, StopToken, TCP_PORT,
 };
 
-use crate::config::{Config, ControlAddress, Runtime};
+use crate::config::{Config, ControlAddress, MediaTcp, Runtime};
 use crate::control;
 use crate::ending::Ending;
 use crate::stop;
@@ -56,6 +56,12 @@ pub(crate) fn compose(config: &Config, secret: Vec<u8>) -> NodeConfig {
         cores: (!node.cores.is_empty()).then(|| node.cores.clone()),
         pin: node.pin,
         media: SocketAddr::new(media.bind, media.port),
+        tcp: match media.tcp {
+            MediaTcp::Beside if media.port == 0 => Some(SocketAddr::new(media.bind, 0)),
+            MediaTcp::Beside => Some(SocketAddr::new(media.bind, TCP_PORT)),
+            MediaTcp::At(address) => Some(address),
+            MediaTcp::Off => None,
+        },
         advertise: media.advertise.clone(),
         include_loopback: media.loopback,
         driver: match node.runtime {

@@ -10,7 +10,7 @@ use antipode_base::control::{Memo, ToNode};
 use antipode_base::ids::{NodeId, ShardId};
 use antipode_base::limits::{CONTROL_CHANNEL_MAX, NODE_STALL_MAX, NODES_MAX, SIGNAL_QUEUE_MAX};
 use antipode_base::notice::Notice;
-use antipode_base::stats::ShardStats;
+use antipode_base::stats::{ShardStats, TcpStats};
 use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -112,6 +112,13 @@ pub(crate) enum Event {
         /// What.
         stats: Box<ShardStats>,
     },
+    /// Counters of a node's TCP connections.
+    TcpStats {
+        /// The node.
+        node: NodeId,
+        /// What.
+        stats: Box<TcpStats>,
+    },
     /// Somebody wants to look.
     Inspect(oneshot::Sender<Inspection>),
 }
@@ -124,6 +131,7 @@ pub(crate) struct Inspection {
     pub nodes: usize,
     pub counters: Counters,
     pub stats: Vec<(NodeId, ShardId, ShardStats)>,
+    pub tcp: Vec<(NodeId, TcpStats)>,
 }
 
 /// How others reach the actor. Cheap to clone.
@@ -205,6 +213,7 @@ pub(crate) struct Actor {
     clients: HashMap<ClientId, ClientLink>,
     nodes: HashMap<NodeId, NodeLink>,
     stats: BTreeMap<(NodeId, ShardId), ShardStats>,
+    tcp: BTreeMap<NodeId, TcpStats>,
 }
 
 /// An actor and how to reach it.
@@ -219,6 +228,7 @@ pub(crate) fn new(options: Options, encoder: Encoder) -> (Actor, Handle) {
         clients: HashMap::new(),
         nodes: HashMap::new(),
         stats: BTreeMap::new(),
+        tcp: BTreeMap::new(),
     };
     (actor, Handle { events: events_tx, gone: gone_tx, clients: Arc::new(AtomicU64::new(1)) })
 }
@@ -284,6 +294,9 @@ impl Actor {
             Event::Stats { node, shard, stats } => {
                 self.stats.insert((node, shard), *stats);
             }
+            Event::TcpStats { node, stats } => {
+                self.tcp.insert(node, *stats);
+            }
             Event::Inspect(reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.inspect());
@@ -295,6 +308,7 @@ impl Actor {
         if self.nodes.get(&node).is_some_and(|known| known.link == link) {
             self.nodes.remove(&node);
             self.stats.retain(|(of, _), _| *of != node);
+            self.tcp.remove(&node);
             self.model.node_lost(node, now);
         }
     }
@@ -308,6 +322,7 @@ impl Actor {
             nodes,
             counters: self.model.counters(),
             stats: stats.map(|((node, shard), stats)| (*node, *shard, stats.clone())).collect(),
+            tcp: self.tcp.iter().map(|(node, stats)| (*node, stats.clone())).collect(),
         }
     }
 

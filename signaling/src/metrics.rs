@@ -1,7 +1,7 @@
 //! `/metrics`: the counters of every shard and of signaling itself, as OpenMetrics text.
 
 use antipode_base::ids::{NodeId, ShardId};
-use antipode_base::stats::ShardStats;
+use antipode_base::stats::{ShardStats, TcpEnding, TcpStats};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,6 +16,7 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 
 type Labels = Vec<(&'static str, String)>;
 type Read = fn(&ShardStats) -> u64;
+type ReadTcp = fn(&TcpStats) -> u64;
 
 const GAUGES: [(&str, &str, Read); 4] = [
     ("antipode_sessions", "Sessions of the shard", |stats| stats.sessions),
@@ -42,10 +43,26 @@ const COUNTERS: [(&str, &str, Read); 15] = [
     ("antipode_trains_out", "Segmented sends", |stats| stats.trains_out),
 ];
 
+const TCP_COUNTERS: [(&str, &str, ReadTcp); 5] = [
+    ("antipode_tcp_accepted", "TCP connections taken in", |stats| stats.accepted),
+    ("antipode_tcp_messages_in", "Messages received by TCP", |stats| stats.messages_in),
+    ("antipode_tcp_messages_out", "Messages sent by TCP", |stats| stats.messages_out),
+    ("antipode_tcp_bytes_in", "Bytes received by TCP, with framing", |stats| stats.bytes_in),
+    ("antipode_tcp_bytes_out", "Bytes sent by TCP, with framing", |stats| stats.bytes_out),
+];
+
+const TCP_DROPS: [(&str, ReadTcp); 4] = [
+    ("ring_full", |stats| stats.dropped_ring_full),
+    ("queue_full", |stats| stats.dropped_queue_full),
+    ("late", |stats| stats.dropped_late),
+    ("gone", |stats| stats.dropped_gone),
+];
+
 /// The text of one scrape.
 pub(crate) fn text(seen: &Inspection, admission: &Admission) -> String {
     let mut registry = Registry::default();
     shards(&mut registry, &seen.stats);
+    tcp(&mut registry, &seen.tcp);
     own(&mut registry, seen, admission);
     let mut text = String::new();
     match encode(&mut text, &registry) {
@@ -94,6 +111,38 @@ fn shards(registry: &mut Registry, stats: &[(NodeId, ShardId, ShardStats)]) {
     registry.register("antipode_ring_depth", "Parcels waiting in the ring from a shard", depths);
 }
 
+/// ICE-TCP, which is the node's and no shard's.
+fn tcp(registry: &mut Registry, stats: &[(NodeId, TcpStats)]) {
+    let with = |node: &NodeId, reason: Option<&str>| -> Labels {
+        let reason = reason.map(|reason| ("reason", reason.to_owned()));
+        [("node", node.to_string())].into_iter().chain(reason).collect()
+    };
+    let connections = Family::<Labels, Gauge>::default();
+    let drops = Family::<Labels, Counter>::default();
+    let endings = Family::<Labels, Counter>::default();
+    for (node, stats) in stats {
+        set(&connections, &with(node, None), stats.connections);
+        for (reason, read) in TCP_DROPS {
+            drops.get_or_create(&with(node, Some(reason))).inc_by(read(stats));
+        }
+        for ending in TcpEnding::ALL {
+            let labels = with(node, Some(ending.as_str()));
+            endings.get_or_create(&labels).inc_by(stats.endings.get(*ending));
+        }
+    }
+    for (name, help, read) in TCP_COUNTERS {
+        let family = Family::<Labels, Counter>::default();
+        for (node, stats) in stats {
+            family.get_or_create(&with(node, None)).inc_by(read(stats));
+        }
+        registry.register(name, help, family);
+    }
+    registry.register("antipode_tcp_connections", "TCP connections at the moment", connections);
+    registry.register("antipode_tcp_drops", "Messages by TCP that went no further", drops);
+    let help = "TCP connections refused or closed, by reason";
+    registry.register("antipode_tcp_endings", help, endings);
+}
+
 fn set(family: &Family<Labels, Gauge>, labels: &Labels, value: u64) {
     family.get_or_create(labels).set(i64::try_from(value).unwrap_or(i64::MAX));
 }
@@ -139,6 +188,8 @@ mod tests {
         let mut stats = ShardStats { packets_in: 7, sessions: 2, ..Default::default() };
         stats.drops.count(DropReason::Oversized);
         stats.ring_depths = vec![0, 5];
+        let mut tcp = TcpStats { connections: 4, dropped_late: 6, ..Default::default() };
+        tcp.endings.count(TcpEnding::Silent);
         let seen = Inspection {
             members: 3,
             rooms: 1,
@@ -148,6 +199,7 @@ mod tests {
                 (NodeId(0xa), ShardId(0), stats),
                 (NodeId(0xa), ShardId(1), ShardStats::default()),
             ],
+            tcp: vec![(NodeId(0xa), tcp)],
         };
         let text = text(&seen, &Admission::new(&AdmissionLimits::default()));
         for line in [
@@ -156,6 +208,9 @@ mod tests {
             "antipode_packets_in_total{node=\"node-a\",shard=\"1\"} 0",
             "antipode_drops_total{node=\"node-a\",shard=\"0\",reason=\"oversized\"} 1",
             "antipode_ring_depth{node=\"node-a\",shard=\"0\",from=\"1\"} 5",
+            "antipode_tcp_connections{node=\"node-a\"} 4",
+            "antipode_tcp_drops_total{node=\"node-a\",reason=\"late\"} 6",
+            "antipode_tcp_endings_total{node=\"node-a\",reason=\"silent\"} 1",
             "antipode_signal_members 3",
             "antipode_signal_joins_total 9",
             "antipode_signal_refused_total{reason=\"token\"} 0",

@@ -276,6 +276,7 @@ impl Link {
             let event = match frames.next().await? {
                 ToSignal::Notice { shard, notice } => Event::Notice { node, shard, notice },
                 ToSignal::Stats { shard, stats } => Event::Stats { node, shard, stats },
+                ToSignal::TcpStats(stats) => Event::TcpStats { node, stats },
                 ToSignal::Hello { .. } | ToSignal::Snapshot { .. } => {
                     return Err(LinkError::OutOfTurn);
                 }

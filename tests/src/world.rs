@@ -123,6 +123,7 @@ impl World {
                 shard: ShardId(shard),
                 shards: setup.shards,
                 candidates: vec![node_address()],
+                candidates_tcp: vec![],
                 seed: mix(&[seed, 0x5a, u64::from(shard)]),
             };
             Shard::new(config, start)
@@ -274,6 +275,7 @@ impl World {
         let shard = &mut self.shards[at];
         for datagram in self.inputs[at].drain(..) {
             let input = antipode_core::Datagram {
+                transport: antipode_core::Transport::Udp,
                 source: datagram.source,
                 local: datagram.destination,
                 bytes: &datagram.bytes,

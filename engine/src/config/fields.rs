@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use antipode_base::limits::SHARDS_MAX;
 
-use super::{Config, ControlAddress, LogFormat, Runtime, Secret};
+use super::{Config, ControlAddress, LogFormat, MediaTcp, Runtime, Secret};
 use super::{Fault, Origin, Refusal, Value};
 
 /// The longest path of a Unix socket that the kernel takes: `sun_path` less its final zero.
@@ -127,6 +127,21 @@ pub(crate) const FIELDS: &[Field] = &[
         help: "the one port of all media, shared by all shards",
         set: |c, v| v.port().map(|port| c.media.port = port),
         shown: |c| plain(i64::from(c.media.port)),
+    },
+    Field {
+        path: "media.tcp",
+        env: "ANTIPODE_MEDIA_TCP",
+        flag: Some("--media-tcp"),
+        takes: "address:port (TCP), or off; port 0 lets the kernel choose",
+        help: "where clients whose network lets no UDP through connect (ICE-TCP)",
+        set: |c, v| media_tcp(v).map(|tcp| c.media.tcp = tcp),
+        shown: |c| match c.media.tcp {
+            MediaTcp::Beside => {
+                Shown::Unset("media.bind with port 7881, or any when media.port is 0")
+            }
+            MediaTcp::At(address) => plain(address.to_string()),
+            MediaTcp::Off => plain("off"),
+        },
     },
     Field {
         path: "media.advertise",
@@ -283,6 +298,14 @@ fn keys(value: &Value) -> Result<Vec<(String, Secret)>, Fault> {
     // A TOML table has no order, and which key comes first must not depend on the source.
     pairs.sort();
     Ok(pairs.into_iter().map(|(key, secret)| (key, Secret::new(secret))).collect())
+}
+
+fn media_tcp(value: &Value) -> Result<MediaTcp, Fault> {
+    let mend = "Give one like [::]:7881 or 0.0.0.0:7881, or off";
+    if value.text("address with a port").is_ok_and(|text| text.trim() == "off") {
+        return Ok(MediaTcp::Off);
+    }
+    value.parse("address with a port", mend).map(MediaTcp::At)
 }
 
 fn advertise(value: &Value) -> Result<Vec<std::net::IpAddr>, Fault> {

@@ -71,16 +71,30 @@ pub(crate) struct SignalFields {
     pub(crate) dev_page: bool,
 }
 
-/// `[media]`: the UDP port of the media plane and what clients are told of it.
+/// `[media]`: the ports of the media plane and what clients are told of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MediaFields {
     pub(crate) bind: IpAddr,
     /// 0 lets the kernel choose.
     pub(crate) port: u16,
+    /// For clients without UDP.
+    pub(crate) tcp: MediaTcp,
     /// Empty means every address of the host.
     pub(crate) advertise: Vec<IpAddr>,
     /// Offer loopback addresses too.
     pub(crate) loopback: bool,
+}
+
+/// Where ICE-TCP listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MediaTcp {
+    /// Where the media sockets are bound, on port 7881; with a media port of the kernel's choice, on
+    /// one of the kernel's choice too.
+    Beside,
+    /// There.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
 }
 
 /// `[node]`: the shards.
@@ -196,6 +210,7 @@ impl Config {
             media: MediaFields {
                 bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
                 port: 7882,
+                tcp: MediaTcp::Beside,
                 advertise: vec![],
                 loopback: dev,
             },

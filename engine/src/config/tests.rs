@@ -70,6 +70,7 @@ fn defaults_are_those_that_users_rely_on() {
     assert_eq!(service.signal.bind.to_string(), "0.0.0.0:7880");
     assert_eq!(dev.signal.bind.to_string(), "127.0.0.1:7880");
     assert_eq!((service.media.port, dev.media.port), (7882, 7882));
+    assert_eq!((service.media.tcp, dev.media.tcp), (MediaTcp::Beside, MediaTcp::Beside));
     assert_eq!((service.media.loopback, dev.media.loopback), (false, true));
     assert_eq!((service.signal.dev_page, dev.signal.dev_page), (false, true));
     assert!(service.signal.keys.is_empty());
@@ -80,7 +81,7 @@ fn defaults_are_those_that_users_rely_on() {
 fn a_whole_file_is_read() {
     let config = load_file(
         "[signal]\nbind = \"[::1]:80\"\nkeys = { a = \"x\", b = \"y\" }\nconnects_per_s = 7\nspread = true\n\
-         dev_page = true\n[media]\nbind = \"192.0.2.1\"\nport = 0x1F00\n\
+         dev_page = true\n[media]\nbind = \"192.0.2.1\"\nport = 0x1F00\ntcp = \"[::1]:7\"\n\
          advertise = [\"192.0.2.1\", \"2001:db8::1\"]\nloopback = true\n\
          [node]\nshards = 3\ncores = [1, \"3-4\"]\npin = false\nruntime = \"epoll\"\n\
          [control]\naddress = \"tcp:[2001:db8::2]:7884\"\nsecret = \"0123456789abcdef\"\n\
@@ -98,6 +99,7 @@ fn a_whole_file_is_read() {
         media: MediaFields {
             bind: "192.0.2.1".parse().unwrap(),
             port: 0x1F00,
+            tcp: MediaTcp::At("[::1]:7".parse().unwrap()),
             advertise: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             loopback: true,
         },
@@ -120,6 +122,7 @@ fn a_whole_file_is_read() {
     assert_eq!(again, want);
     for mode in [Mode::Service, Mode::Dev] {
         let mut config = Config::defaults(mode);
+        config.media.tcp = if mode == Mode::Dev { MediaTcp::Off } else { MediaTcp::Beside };
         config.control.address = ControlAddress::Unix("/x/y.sock".into());
         assert_eq!(load_file(&show(&config, Secrets::Revealed)).unwrap(), config, "{mode:?}");
     }
@@ -168,6 +171,11 @@ fn a_file_that_will_not_do_names_field_line_and_mend() {
             "[signal]\nbind = \"localhost\"\n",
             "signal.bind (line 2 of FILE): \"localhost\" is no address with a port. \
              Give one like 0.0.0.0:7880 or [::]:7880.",
+        ),
+        (
+            "[media]\ntcp = \"7881\"\n",
+            "media.tcp (line 2 of FILE): \"7881\" is no address with a port. \
+             Give one like [::]:7881 or 0.0.0.0:7881, or off.",
         ),
         (
             "[node]\ncores = [1, 1]\n",

@@ -20,7 +20,7 @@ use crate::command::Command;
 use crate::ids::{MemberId, NodeId, RoomId, SessionId, ShardId};
 use crate::limits::{CONTROL_FRAME_MAX, MEMO_MAX};
 use crate::notice::Notice;
-use crate::stats::ShardStats;
+use crate::stats::{ShardStats, TcpStats};
 
 /// Changes with every change of a type that travels here.
 pub const VERSION: u32 = 3;
@@ -103,6 +103,8 @@ pub enum ToSignal {
         /// Its counters.
         stats: Box<ShardStats>,
     },
+    /// As often, from the thread that has the TCP connections.
+    TcpStats(Box<TcpStats>),
 }
 
 /// Why bytes are no frame.

@@ -66,6 +66,44 @@ pub const RING_PARCELS: usize = 4_096;
 /// Parcels that one turn takes from one ring.
 pub const TURN_PARCELS_MAX: usize = 512;
 
+// --- ICE-TCP --------------------------------------------------------------------------------------
+
+/// TCP connections of one node.
+pub const TCP_CONNECTIONS_MAX: usize = 8_192;
+/// TCP connections from one address (an IPv6 client: from its /64). An office behind one address
+/// that blocks UDP has one or two for each of its people.
+pub const TCP_CONNECTIONS_PER_ADDRESS_MAX: usize = 512;
+/// New TCP connections a second from one address, and the burst.
+pub const TCP_ACCEPTS_PER_S: u32 = 64;
+/// See [`TCP_ACCEPTS_PER_S`].
+pub const TCP_ACCEPTS_BURST: u32 = 256;
+/// Addresses whose rate is remembered.
+pub const TCP_ADDRESSES_MAX: usize = 16_384;
+/// Connections that one turn accepts.
+pub const TCP_TURN_ACCEPTS_MAX: usize = 64;
+/// Bytes that one turn reads from one connection.
+pub const TCP_TURN_READ_MAX: usize = 16 * 1024;
+/// How long a new connection may take for its first message, a STUN binding request.
+pub const TCP_GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may stay unanswered: the shard answers nobody but the peers of its sessions.
+pub const TCP_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long either side of a connection may be silent. A client repeats its consent checks within
+/// a few seconds (RFC 7675 §5.1), and a session that is gone does not answer them.
+pub const TCP_SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Bytes that wait for a client which does not read, besides what the kernel holds.
+pub const TCP_QUEUE_MAX: usize = 256 * 1024;
+/// The same of all clients together.
+pub const TCP_QUEUES_MAX: usize = 256 * 1024 * 1024;
+/// What waited for longer is not sent: late media only delays what comes behind it.
+pub const TCP_QUEUE_AGE_MAX: Duration = Duration::from_millis(500);
+/// Bytes that the kernel takes from us beyond what it can send at once. More would wait there, where
+/// nobody can drop it.
+pub const TCP_UNSENT_MAX: usize = 32 * 1024;
+/// Messages in the ring from the TCP thread to one shard, and in the one back.
+pub const TCP_RING: usize = 4_096;
+/// Messages that one turn takes from one of these rings.
+pub const TCP_TURN_MESSAGES_MAX: usize = 512;
+
 // --- control --------------------------------------------------------------------------------------
 
 /// Commands or notices in the channel between the control thread and one shard.
@@ -170,6 +208,9 @@ const _: () = assert!(SEND_BATCH * TRAIN_SEGMENTS_MAX <= OUTBOX_MAX);
 const _: () = assert!(CONTROL_FRAME_MAX + 4 <= CONTROL_BACKLOG_MAX);
 const _: () = assert!(SESSIONS_PER_SHARD_MAX <= ENDED_SESSIONS_MAX);
 const _: () = assert!(TURN_PARCELS_MAX <= RING_PARCELS);
+const _: () = assert!(TCP_TURN_MESSAGES_MAX <= TCP_RING);
+const _: () = assert!(TCP_CONNECTIONS_PER_ADDRESS_MAX <= TCP_CONNECTIONS_MAX);
+const _: () = assert!(TCP_QUEUE_MAX < TCP_QUEUES_MAX && DATAGRAM_MAX < TCP_QUEUE_MAX);
 const _: () = assert!(TURN_COMMANDS_MAX <= CONTROL_CHANNEL_MAX);
 const _: () = assert!(TRAIN_SEGMENTS_MAX * RTP_MAX < 65_536);
 const _: () = assert!(JOIN_REQUEST_PACKED_MAX <= JOIN_REQUEST_MAX);

@@ -1,4 +1,4 @@
-//! The counters of one shard. All but the gauges only grow.
+//! The counters of one shard, and of a node's TCP connections. All but the gauges only grow.
 
 use serde::{Deserialize, Serialize};
 
@@ -51,4 +51,99 @@ pub struct ShardStats {
     pub ring_depths: Vec<u64>,
     /// Drops by reason.
     pub drops: Drops,
+}
+
+macro_rules! endings {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Why a TCP connection was refused or closed. Each is a label of its counter.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum TcpEnding { $($(#[$doc])* $name,)* }
+
+        impl TcpEnding {
+            /// All of them, in the order of their discriminants.
+            pub const ALL: &'static [TcpEnding] = &[$(TcpEnding::$name,)*];
+
+            /// The label in `/metrics`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(TcpEnding::$name => $text,)* }
+            }
+        }
+    };
+}
+
+endings! {
+    // -- refused when it came
+    /// The node has as many connections as it may.
+    NodeFull = "node_full",
+    /// Its address has as many connections as it may.
+    AddressFull = "address_full",
+    /// Its address opens them too fast.
+    TooFast = "too_fast",
+    /// There is one with the same remote address and port already, to another of our addresses.
+    Twin = "twin",
+    /// The kernel refused an operation on it.
+    System = "system",
+    // -- closed later
+    /// The client closed or reset it.
+    ByPeer = "by_peer",
+    /// No whole message came in time.
+    NoGreeting = "no_greeting",
+    /// The first message was no STUN binding request that names one of the node's shards.
+    NotOurs = "not_ours",
+    /// A message's length is above [`crate::limits::DATAGRAM_MAX`].
+    TooLong = "too_long",
+    /// Its shard never answered: no session knows the client.
+    Unanswered = "unanswered",
+    /// One of the two sides was silent, or the client did not read, for too long.
+    Silent = "silent",
+}
+
+/// What `/metrics` shows of a node's TCP connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpStats {
+    /// Gauge: connections.
+    pub connections: u64,
+    /// Connections that were taken in.
+    pub accepted: u64,
+    /// Messages from clients to shards.
+    pub messages_in: u64,
+    /// Messages that the kernel took.
+    pub messages_out: u64,
+    /// Bytes received, with their framing.
+    pub bytes_in: u64,
+    /// Bytes that the kernel took, with their framing.
+    pub bytes_out: u64,
+    /// Messages to a shard whose ring was full.
+    pub dropped_ring_full: u64,
+    /// Messages to a client whose queue was full.
+    pub dropped_queue_full: u64,
+    /// Messages to a client that waited for too long.
+    pub dropped_late: u64,
+    /// Messages to a client whose connection is gone.
+    pub dropped_gone: u64,
+    /// By [`TcpEnding`].
+    pub endings: TcpEndings,
+}
+
+/// Connections by the reason of their end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpEndings(Vec<u64>);
+
+impl Default for TcpEndings {
+    fn default() -> Self {
+        TcpEndings(vec![0; TcpEnding::ALL.len()])
+    }
+}
+
+impl TcpEndings {
+    /// One more.
+    pub fn count(&mut self, ending: TcpEnding) {
+        self.0[ending as usize] += 1;
+    }
+
+    /// How many so far.
+    pub fn get(&self, ending: TcpEnding) -> u64 {
+        self.0.get(ending as usize).copied().unwrap_or(0)
+    }
 }

@@ -45,6 +45,8 @@ reasons! {
     UnknownSsrc = "unknown_ssrc",
     /// RTP of a known SSRC that became no packet: failed authentication, replay, or only padding.
     NotMedia = "not_media",
+    /// STUN by TCP that names another shard than its connection's first message did.
+    OtherShard = "other_shard",
     // -- from datagram to packet
     /// RTP of a section that carries no announced track.
     NoTrack = "no_track",

@@ -9,6 +9,7 @@ use antipode_relay::packet::Packet;
 
 use crate::demux::{Demux, Owner};
 use crate::forward::{Fabric, Hop, Origin, Rewrite, Rewriter, Sink, Subscription, Track};
+use crate::io::Transport;
 
 /// One track with viewers that are ready, as the fan-out loop sees them.
 pub struct Fanout {
@@ -66,13 +67,16 @@ impl Demultiplexer {
         let mut demux = Demux::new(ShardId(0), 2);
         for (session, address) in addresses.iter().enumerate() {
             demux.add_ufrag(&format!("00{session}"), session);
-            demux.add_address(*address, session);
+            demux.add_address((Transport::Udp, *address), session);
         }
         Demultiplexer(demux)
     }
 
     /// Whether a session owns the datagram.
     pub fn finds(&self, source: SocketAddr, bytes: &[u8]) -> bool {
-        matches!(self.0.find(source, bytes), Ok(Owner::Session(_) | Owner::Stun(_)))
+        matches!(
+            self.0.find((Transport::Udp, source), bytes),
+            Ok(Owner::Session(_) | Owner::Stun(_))
+        )
     }
 }

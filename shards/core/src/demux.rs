@@ -3,6 +3,9 @@
 //! STUN finds its session by the ufrag that we chose, everything else by the address that a session
 //! has validated. What belongs to another shard is told apart: STUN by the shard in the ufrag,
 //! the rest by the claims of the other shards.
+//!
+//! A TCP connection belongs to the shard that its first message names, so nothing of it is anybody
+//! else's, and no other shard is told its address.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,6 +14,7 @@ use antipode_base::ids::ShardId;
 use antipode_base::limits::{FOREIGN_ADDRESSES_MAX, RTP_MAX};
 use antipode_base::verdict::DropReason;
 
+use crate::io::{PeerAddress, Transport};
 use crate::session::config::shard_of;
 
 /// Whose a datagram is.
@@ -30,7 +34,8 @@ pub(crate) struct Demux {
     me: ShardId,
     shards: u16,
     by_ufrag: HashMap<String, usize>,
-    by_address: HashMap<SocketAddr, usize>,
+    by_address: HashMap<PeerAddress, usize>,
+    /// By UDP.
     foreign: HashMap<SocketAddr, ShardId>,
 }
 
@@ -47,19 +52,23 @@ impl Demux {
     }
 
     /// Finds the owner; cheap checks first, no allocation.
-    pub(crate) fn find(&self, source: SocketAddr, bytes: &[u8]) -> Result<Owner, DropReason> {
+    pub(crate) fn find(&self, peer: PeerAddress, bytes: &[u8]) -> Result<Owner, DropReason> {
         if bytes.len() > RTP_MAX {
             return Err(DropReason::Oversized);
         }
         // RFC 7983 §7, RFC 9443 §3.
         match bytes.first() {
-            Some(0..=3) => self.find_stun(bytes),
-            Some(20..=63 | 128..=191) => match self.by_address.get(&source) {
-                Some(session) => Ok(Owner::Session(*session)),
-                None => match self.foreign.get(&source) {
+            Some(0..=3) => match (self.find_stun(bytes)?, peer.0) {
+                (Owner::Shard(_), Transport::Tcp) => Err(DropReason::OtherShard),
+                (owner, _) => Ok(owner),
+            },
+            Some(20..=63 | 128..=191) => match (self.by_address.get(&peer), peer) {
+                (Some(session), _) => Ok(Owner::Session(*session)),
+                (None, (Transport::Udp, source)) => match self.foreign.get(&source) {
                     Some(shard) => Ok(Owner::Shard(*shard)),
                     None => Err(DropReason::UnknownAddress),
                 },
+                (None, (Transport::Tcp, _)) => Err(DropReason::UnknownAddress),
             },
             _ => Err(DropReason::NotOurs),
         }
@@ -89,20 +98,22 @@ impl Demux {
     }
 
     /// A session has validated an address. Returns the session that had it before.
-    pub(crate) fn add_address(&mut self, address: SocketAddr, session: usize) -> Option<usize> {
-        self.foreign.remove(&address);
+    pub(crate) fn add_address(&mut self, address: PeerAddress, session: usize) -> Option<usize> {
+        if let (Transport::Udp, source) = &address {
+            self.foreign.remove(source);
+        }
         self.by_address.insert(address, session).filter(|before| *before != session)
     }
 
     /// An address is no longer this session's.
-    pub(crate) fn remove_address(&mut self, address: SocketAddr, session: usize) {
+    pub(crate) fn remove_address(&mut self, address: PeerAddress, session: usize) {
         if self.by_address.get(&address) == Some(&session) {
             self.by_address.remove(&address);
         }
     }
 
     /// Whether the address is this session's.
-    pub(crate) fn owns(&self, address: SocketAddr, session: usize) -> bool {
+    pub(crate) fn owns(&self, address: PeerAddress, session: usize) -> bool {
         self.by_address.get(&address) == Some(&session)
     }
 
@@ -126,6 +137,12 @@ impl Demux {
 pub(crate) fn nominates(request: &[u8]) -> bool {
     const USE_CANDIDATE: [u8; 2] = [0, 0x25];
     attribute(request, USE_CANDIDATE).is_some()
+}
+
+/// The shard that a STUN binding request names in its USERNAME; whether it is genuine, only that
+/// shard can tell.
+pub fn shard_in_stun(bytes: &[u8]) -> Option<ShardId> {
+    shard_of(binding_username(bytes)?)
 }
 
 /// USERNAME of a STUN binding request (RFC 8489 §5, §14.3).
@@ -175,10 +192,18 @@ mod tests {
         bytes
     }
 
+    fn udp(text: &str) -> PeerAddress {
+        (Transport::Udp, text.parse().unwrap())
+    }
+
+    fn tcp(text: &str) -> PeerAddress {
+        (Transport::Tcp, text.parse().unwrap())
+    }
+
     fn demux() -> Demux {
         let mut demux = Demux::new(ShardId(1), 2);
         demux.add_ufrag("01abc", 5);
-        demux.add_address("10.0.0.1:1000".parse().unwrap(), 5);
+        demux.add_address(udp("10.0.0.1:1000"), 5);
         demux.claim("10.0.0.2:1000".parse().unwrap(), ShardId(0));
         demux
     }
@@ -186,7 +211,7 @@ mod tests {
     #[test]
     fn stun_by_ufrag() {
         let demux = demux();
-        let from = "10.9.9.9:9".parse().unwrap();
+        let from = udp("10.9.9.9:9");
         for (bytes, want) in [
             (binding(b"01abc:peer", &[]), Ok(Owner::Stun(5))),
             (binding(b"01abc:peer", &[0x80, 0x22, 0, 3, 1, 2, 3, 0]), Ok(Owner::Stun(5))),
@@ -209,13 +234,39 @@ mod tests {
     }
 
     #[test]
+    fn one_address_is_two_peers_by_two_transports() {
+        let mut demux = demux();
+        let rtp = [128, 96, 0, 1];
+        let [by_udp, by_tcp] = [udp("10.0.0.1:1000"), tcp("10.0.0.1:1000")];
+        assert_eq!(demux.find(by_tcp, &rtp), Err(DropReason::UnknownAddress));
+        // Another shard's claim is one by UDP.
+        assert_eq!(demux.find(tcp("10.0.0.2:1000"), &rtp), Err(DropReason::UnknownAddress));
+        demux.add_address(by_tcp, 8);
+        assert_eq!(demux.find(by_tcp, &rtp), Ok(Owner::Session(8)));
+        assert_eq!(demux.find(by_udp, &rtp), Ok(Owner::Session(5)));
+        demux.remove_address(by_tcp, 8);
+        assert!(demux.owns(by_udp, 5) && !demux.owns(by_tcp, 8));
+        assert_eq!(demux.find(by_tcp, &binding(b"01abc:peer", &[])), Ok(Owner::Stun(5)));
+        let elsewhere = binding(b"00abc:peer", &[]);
+        assert_eq!(demux.find(by_tcp, &elsewhere), Err(DropReason::OtherShard));
+    }
+
+    #[test]
+    fn stun_names_a_shard() {
+        assert_eq!(shard_in_stun(&binding(b"1fabc:peer", &[])), Some(ShardId(31)));
+        assert_eq!(shard_in_stun(&binding(b"zzabc:peer", &[])), None);
+        assert_eq!(shard_in_stun(&[0, 1]), None);
+        assert_eq!(shard_in_stun(&[]), None);
+    }
+
+    #[test]
     fn the_rest_by_address() {
         let mut demux = demux();
         let dtls = [22, 254, 253];
         let rtp = [128, 96, 0, 1];
-        let known = "10.0.0.1:1000".parse().unwrap();
-        let foreign: SocketAddr = "10.0.0.2:1000".parse().unwrap();
-        let unknown = "10.0.0.3:1000".parse().unwrap();
+        let known = udp("10.0.0.1:1000");
+        let foreign = udp("10.0.0.2:1000");
+        let unknown = udp("10.0.0.3:1000");
         assert_eq!(demux.find(known, &dtls), Ok(Owner::Session(5)));
         assert_eq!(demux.find(known, &rtp), Ok(Owner::Session(5)));
         assert_eq!(demux.find(foreign, &rtp), Ok(Owner::Shard(ShardId(0))));
@@ -224,7 +275,7 @@ mod tests {
         assert_eq!(demux.find(known, &[80]), Err(DropReason::NotOurs));
         assert_eq!(demux.find(known, &[128; RTP_MAX + 1]), Err(DropReason::Oversized));
         // Only the claimant can give an address back; validating it here takes it over.
-        demux.disclaim(foreign, ShardId(1));
+        demux.disclaim(foreign.1, ShardId(1));
         assert_eq!(demux.find(foreign, &rtp), Ok(Owner::Shard(ShardId(0))));
         demux.add_address(foreign, 6);
         assert_eq!(demux.find(foreign, &rtp), Ok(Owner::Session(6)));

@@ -15,7 +15,7 @@ use crate::{data, payload, sdp};
 /// # Panics
 /// As [`Shard::new`].
 pub fn shard(config: ShardConfig, crypto: CryptoProvider) -> Shard {
-    let setup = SessionSetup::with_crypto(config.shard, &config.candidates, config.seed, crypto);
+    let setup = SessionSetup::with_crypto(&config, crypto);
     Shard::with_setup(config, setup)
 }
 

@@ -6,16 +6,52 @@ use antipode_base::command::Command;
 use antipode_base::ids::ShardId;
 use antipode_base::notice::Notice;
 use antipode_relay::parcel::{Addressed, Parcel};
+use str0m::net::Protocol;
 
-/// The payload of one UDP datagram, borrowed from the receive batch.
+/// How a datagram travels between us and the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// By itself.
+    Udp,
+    /// As one message of a connection that the peer opened (RFC 6544, RFC 4571).
+    Tcp,
+}
+
+impl Transport {
+    /// As str0m calls it.
+    pub(crate) fn protocol(self) -> Protocol {
+        match self {
+            Transport::Udp => Protocol::Udp,
+            Transport::Tcp => Protocol::Tcp,
+        }
+    }
+
+    /// We give str0m candidates of these two kinds alone, so it answers on no other.
+    pub(crate) fn of(protocol: Protocol) -> Self {
+        if protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp }
+    }
+}
+
+/// Where a peer is: one address means two peers when they come by two transports.
+pub(crate) type PeerAddress = (Transport, SocketAddr);
+
+/// The payload of one UDP datagram, borrowed from the receive batch, or of one message by TCP.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
+    /// How it came.
+    pub transport: Transport,
     /// The peer's address; an IPv4 peer of a dual-stack socket is given as IPv4.
     pub source: SocketAddr,
-    /// Our address, to which the peer sent (from `IP_PKTINFO`), with the media port.
+    /// Our address, to which the peer sent (from `IP_PKTINFO`), with the transport's port.
     pub local: SocketAddr,
     /// At most [`antipode_base::limits::DATAGRAM_MAX`] bytes.
     pub bytes: &'a [u8],
+}
+
+impl Datagram<'_> {
+    pub(crate) fn peer(&self) -> PeerAddress {
+        (self.transport, self.source)
+    }
 }
 
 /// Something that happened.
@@ -37,11 +73,13 @@ pub enum Input<'a> {
 /// One datagram to send.
 #[derive(Debug)]
 pub struct Transmit {
+    /// How it goes.
+    pub transport: Transport,
     /// Our address, to be given to the kernel (`IP_PKTINFO`) so that the peer sees the one it knows.
     pub local: SocketAddr,
     /// The peer's address.
     pub destination: SocketAddr,
-    /// UDP payload. Consecutive transmits to one destination are in order and belong together.
+    /// Its payload. Consecutive transmits to one destination are in order and belong together.
     pub bytes: Vec<u8>,
 }
 

@@ -42,5 +42,6 @@ mod session;
 mod shard;
 mod timers;
 
-pub use io::{Datagram, Input, Output, Transmit};
+pub use demux::shard_in_stun;
+pub use io::{Datagram, Input, Output, Transmit, Transport};
 pub use shard::{Shard, ShardConfig};

@@ -17,6 +17,9 @@ pub struct NodeConfig {
     /// Address of the media socket. `[::]` takes IPv4 too, and becomes `0.0.0.0` on hosts without
     /// IPv6. Port 0 takes any free port.
     pub media: SocketAddr,
+    /// Where clients without UDP connect by TCP (RFC 6544); `None`: nowhere. As with
+    /// [`NodeConfig::media`], `[::]` takes IPv4 too, and port 0 is any free port.
+    pub tcp: Option<SocketAddr>,
     /// The addresses that clients are told. Empty: all unicast addresses of the host but loopback,
     /// or the address of [`NodeConfig::media`] when that is a particular one.
     pub advertise: Vec<IpAddr>,
@@ -31,13 +34,14 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// The defaults: one pinned shard per core, `[::]:7882`.
+    /// The defaults: one pinned shard per core, `[::]:7882`, ICE-TCP on `[::]:7881`.
     pub fn new(control: ControlAddress, secret: Vec<u8>) -> Self {
         NodeConfig {
             shards: None,
             cores: None,
             pin: true,
             media: SocketAddr::from(([0u16; 8], MEDIA_PORT)),
+            tcp: Some(SocketAddr::from(([0u16; 8], TCP_PORT))),
             advertise: Vec::new(),
             include_loopback: false,
             driver: DriverChoice::Auto,
@@ -49,6 +53,8 @@ impl NodeConfig {
 
 /// The default media port.
 pub const MEDIA_PORT: u16 = 7882;
+/// The default port of ICE-TCP.
+pub const TCP_PORT: u16 = 7881;
 
 impl fmt::Debug for NodeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +63,7 @@ impl fmt::Debug for NodeConfig {
             .field("cores", &self.cores)
             .field("pin", &self.pin)
             .field("media", &self.media)
+            .field("tcp", &self.tcp)
             .field("advertise", &self.advertise)
             .field("include_loopback", &self.include_loopback)
             .field("driver", &self.driver)

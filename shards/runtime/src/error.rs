@@ -23,6 +23,23 @@ pub enum NodeError {
         /// Why it was not.
         error: io::Error,
     },
+    /// Somebody else has the port of ICE-TCP.
+    #[error(
+        "media.tcp: port {port} is taken by another process: stop it, or set --media-tcp to another \
+         address:port or to off (`ss -tlpn 'sport = :{port}'` names it)"
+    )]
+    TcpPortTaken {
+        /// The port.
+        port: u16,
+    },
+    /// The listening socket of ICE-TCP cannot be opened for another reason.
+    #[error("media.tcp {address}: {error}; set --media-tcp to an address of this host, or to off")]
+    TcpSocket {
+        /// What was to be bound.
+        address: SocketAddr,
+        /// Why it was not.
+        error: io::Error,
+    },
     /// There is nothing that clients could be told.
     #[error(
         "media.advertise: no usable address ({found}); set --advertise to the address that clients \

@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::NodeConfig;
 use crate::error::NodeError;
 use crate::net::{socket, steer, sys};
+use crate::tcp::listener;
 
 /// glommio refuses to start an executor below this, in bytes.
 const MEMLOCK_MIN: u64 = 512 * 1024;
@@ -71,6 +72,7 @@ pub fn checks(config: &NodeConfig) -> Vec<Check> {
         nic_queues(),
         ebpf(),
         media_port(config.media),
+        tcp_media(config.tcp),
         candidates(config),
     ]
 }
@@ -339,6 +341,17 @@ fn media_port(media: SocketAddr) -> Check {
     match socket::open_group(media, 1) {
         Ok(group) => Check::ok("media_port", format!("{} is free", group.address)),
         Err(error) => Check::fail("media_port", format!("{media}"), error.to_string()),
+    }
+}
+
+fn tcp_media(tcp: Option<SocketAddr>) -> Check {
+    match tcp {
+        None => Check::ok("tcp_media", "off"),
+        Some(at) if at.port() == 0 => Check::ok("tcp_media", "any free one"),
+        Some(at) => match listener::open(at) {
+            Ok((_, at)) => Check::ok("tcp_media", format!("{at} is free")),
+            Err(error) => Check::fail("tcp_media", format!("{at}"), error.to_string()),
+        },
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `shard_thread` | one shard's turn, the same under all drivers |
 //! | `driver` | how a shard waits: glommio or epoll |
 //! | `net` | the media socket: steering, batches, trains; all unsafe code is in `net/sys` |
+//! | `tcp` | the thread with the TCP connections (ICE-TCP) |
 //! | `control` | the thread that talks with signaling |
 //! | `memos` | what signaling wants to find again |
 //! | `report` | what a shard tells the control thread |
@@ -23,11 +24,12 @@ mod net;
 mod node;
 mod report;
 mod shard_thread;
+mod tcp;
 #[cfg(test)]
 mod testing;
 mod wake;
 
-pub use config::{ControlAddress, DriverChoice, MEDIA_PORT, NodeConfig};
+pub use config::{ControlAddress, DriverChoice, MEDIA_PORT, NodeConfig, TCP_PORT};
 pub use error::NodeError;
 pub use node::run;
 pub use wake::StopToken;

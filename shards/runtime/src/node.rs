@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   thread "antipode-0" … "antipode-n"   one shard each, on its own core
+//!   thread "antipode-tcp"               the connections of clients without UDP
 //!   thread "antipode-control"            signaling's commands and notices
 //!   the calling thread                   waits for the end of any of them
 //! ```
@@ -31,6 +32,8 @@ use crate::net::socket::{self, Group};
 use crate::net::steer;
 use crate::report::{Report, Reporter};
 use crate::shard_thread::{ShardThread, Wiring};
+use crate::tcp::MediaTcp;
+use crate::tcp::place::{Furnished, Place};
 use crate::wake::{EventBell, StopToken};
 
 /// Runs a node on the calling thread and those that it makes, until `stop` says so.
@@ -56,6 +59,7 @@ struct Seat {
 struct Node {
     seats: Vec<Seat>,
     control: Control,
+    tcp: Option<MediaTcp>,
     bells: Vec<EventBell>,
 }
 
@@ -75,10 +79,16 @@ impl Node {
         let own = socket::host_addresses()?;
         let media =
             socket::candidates(group.address, &config.advertise, config.include_loopback, &own)?;
+        let tcp = config.tcp.map(|at| Place::open(at, config, &own)).transpose()?;
+        let media_tcp = tcp.as_ref().map_or(Vec::new(), |place| place.candidates.clone());
         let (_, claims) = steer::install(&group.borrowed());
         let claims = claims.map(Arc::new);
-        let (bells, doorbells) = make_bells(cores.len())?;
+        let (mut bells, doorbells) = make_bells(cores.len())?;
         let (control_bell, control_doorbell) = make_bell()?;
+        let furnish = |place: Place| place.furnish(&own, &doorbells, &control_doorbell);
+        let mut tcp = tcp.map(furnish).transpose()?;
+        let tcp_ends = tcp.as_mut().map(|tcp| std::mem::take(&mut tcp.ends));
+        let mut tcp_ends = tcp_ends.unwrap_or_default().into_iter();
         let ports = mesh(&doorbells);
         let Group { sockets, address } = group;
         let mut seats = Vec::with_capacity(cores.len());
@@ -97,32 +107,46 @@ impl Node {
                 reporter: Reporter::new(reports_tx, Arc::clone(&control_doorbell)),
                 bell: Arc::clone(bell),
                 port,
+                tcp: tcp_ends.next(),
             };
-            let birth = birth(&wiring.port, media.clone())?;
+            let birth = birth(&wiring.port, [media.clone(), media_tcp.clone()])?;
             seats.push(Seat { wiring, birth, rung: bells[index].clone(), cores, driver });
         }
         let secret = config.secret.clone();
         let identity = Identity { node: NodeId(random()?), media: media.clone(), secret };
         tracing::info!(
-            node = %identity.node, shards = seats.len(), ?driver, ?media, control = %config.control,
+            node = %identity.node, shards = seats.len(), ?driver, ?media, ?media_tcp,
+            control = %config.control,
             "the node is ready"
         );
         let address = config.control.clone();
         let control = Control::new(address, identity, links, control_doorbell, control_bell);
-        Ok(Node { seats, control, bells })
+        let (tcp, reports) = match tcp {
+            Some(Furnished { thread, rung, reports, .. }) => {
+                bells.push(rung);
+                (Some(thread), Some(reports))
+            }
+            None => (None, None),
+        };
+        Ok(Node { seats, control: control.with_tcp(reports), tcp, bells })
     }
 
     fn run(self, stop: StopToken) -> Result<(), NodeError> {
-        let Node { seats, mut control, bells } = self;
+        let Node { seats, mut control, tcp, bells } = self;
         let stopped = stop.bell().map_err(NodeError::system("eventfd"))?;
-        let (ended_tx, ended) = bounded(seats.len() + 1);
-        let mut threads = Vec::with_capacity(seats.len() + 1);
+        let (ended_tx, ended) = bounded(seats.len() + 2);
+        let mut threads = Vec::with_capacity(seats.len() + 2);
         let token = stop.clone();
         let started = spawn("antipode-control".into(), ended_tx.clone(), move || {
             control.run(&token, &stopped).map_err(NodeError::system("waiting for signaling"))
         });
         let started = started.and_then(|thread| {
             threads.push(thread);
+            if let Some(mut tcp) = tcp {
+                let token = stop.clone();
+                let run = move || tcp.run(&token).map_err(NodeError::system("waiting for TCP"));
+                threads.push(spawn("antipode-tcp".into(), ended_tx.clone(), run)?);
+            }
             for seat in seats {
                 let token = stop.clone();
                 let name = format!("antipode-{}", seat.wiring.port.me().0);
@@ -185,9 +209,11 @@ fn make_bells(count: usize) -> Result<(Vec<EventBell>, Vec<Arc<Doorbell>>), Node
         .map(|both| both.into_iter().unzip())
 }
 
-fn birth(port: &Port, candidates: Vec<SocketAddr>) -> Result<ShardConfig, NodeError> {
+/// `candidates`: by UDP, by TCP.
+fn birth(port: &Port, candidates: [Vec<SocketAddr>; 2]) -> Result<ShardConfig, NodeError> {
+    let [candidates, candidates_tcp] = candidates;
     let shards = port.shards() as u16;
-    Ok(ShardConfig { shard: port.me(), shards, candidates, seed: random()? })
+    Ok(ShardConfig { shard: port.me(), shards, candidates, candidates_tcp, seed: random()? })
 }
 
 fn random() -> Result<u64, NodeError> {

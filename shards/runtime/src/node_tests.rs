@@ -1,9 +1,14 @@
 //! Whole nodes with real shards, on loopback, under both drivers.
 
+#[cfg(test)]
+#[path = "node_tcp_tests.rs"]
+mod without_udp;
+
 use std::net::UdpSocket;
 use std::thread;
 
 use super::*;
+use crate::tcp::listener;
 use crate::testing::{PATIENCE, Peer, SECRET, Signaling, memo, open};
 use antipode_base::command::CloseReason;
 use antipode_base::control::{ToNode, ToSignal};
@@ -17,6 +22,7 @@ fn config(signaling: &Signaling, driver: DriverChoice) -> NodeConfig {
         shards: Some(2),
         pin: false,
         media: "[::]:0".parse().unwrap(),
+        tcp: Some("[::]:0".parse().unwrap()),
         include_loopback: true,
         driver,
         ..NodeConfig::new(signaling.address(), SECRET.to_vec())
@@ -136,9 +142,14 @@ fn refuses_to_start_with_the_field_and_the_mend() {
     let taken = socket::open_group("[::]:0".parse().unwrap(), 1).expect("a socket");
     let port = taken.address.port();
     let base = || config(&signaling, DriverChoice::Epoll);
+    let (_listener, tcp_taken) = listener::open("[::]:0".parse().unwrap()).expect("a socket");
     let rows = [
         (NodeConfig { secret: Vec::new(), ..base() }, "control.secret".to_owned()),
         (NodeConfig { media: taken.address, ..base() }, format!("media.port {port} is taken")),
+        (
+            NodeConfig { tcp: Some(tcp_taken), ..base() },
+            format!("media.tcp: port {} is taken", tcp_taken.port()),
+        ),
         (NodeConfig { cores: Some(vec![1_000]), ..base() }, "core 1000".to_owned()),
         (NodeConfig { shards: Some(300), ..base() }, "--shards".to_owned()),
         (NodeConfig { shards: Some(200), pin: true, ..base() }, "node.pin".to_owned()),

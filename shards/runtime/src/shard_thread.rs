@@ -5,7 +5,8 @@
 //!   read the clock once
 //!     datagrams ─┐
 //!     commands  ─┼─> core.handle …   core.flush   core.poll … ─┬─> outbox ─> trains ─> socket
-//!     parcels   ─┘                                             ├─> rings of other shards
+//!     parcels   ─┤                                             ├─> rings of other shards
+//!     TCP's     ─┘                                             ├─> ring of the TCP thread
 //!   ring the bells of those who sleep                          └─> control thread
 //! ```
 //!
@@ -29,7 +30,7 @@ use antipode_base::limits::{
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::stats::ShardStats;
 use antipode_base::verdict::DropReason;
-use antipode_core::{Datagram, Input, Output, Shard};
+use antipode_core::{Datagram, Input, Output, Shard, Transport};
 use antipode_relay::doorbell::Doorbell;
 use antipode_relay::mesh::Port;
 use antipode_relay::parcel::{Addressed, Parcel};
@@ -41,6 +42,7 @@ use crate::net::outbox::Outbox;
 use crate::net::steer::Claims;
 use crate::net::sys::batch::RecvBatch;
 use crate::report::Reporter;
+use crate::tcp::rings::{Arrived, ShardEnd};
 
 /// When a full socket is tried again. UDP frees its buffer as the card sends, within microseconds.
 const SEND_RETRY: Duration = Duration::from_millis(1);
@@ -82,6 +84,8 @@ pub(crate) struct Wiring {
     pub(crate) inbox: Receiver<Command>,
     pub(crate) reporter: Reporter,
     pub(crate) bell: Arc<Doorbell>,
+    /// `None`: the node has no ICE-TCP.
+    pub(crate) tcp: Option<ShardEnd>,
 }
 
 /// What a turn was like, for the decision to spin or to park.
@@ -89,7 +93,7 @@ pub(crate) struct Wiring {
 pub(crate) struct Turn {
     /// The turn's reading of the clock.
     pub(crate) now: Instant,
-    /// Whether datagrams or parcels came in.
+    /// Whether datagrams (by UDP or TCP) or parcels came in.
     pub(crate) traffic: bool,
 }
 
@@ -149,6 +153,9 @@ impl<C: Core> ShardThread<C> {
         let locals = &self.wiring.locals;
         self.outbox.send(self.wiring.socket.as_fd(), |local| locals.source_of(local));
         self.wiring.port.flush();
+        if let Some(tcp) = &mut self.wiring.tcp {
+            tcp.flush();
+        }
         self.wiring.reporter.flush();
         Turn { now, traffic }
     }
@@ -161,15 +168,16 @@ impl<C: Core> ShardThread<C> {
         let datagrams = self.take_datagrams(now);
         let commands = self.take_commands(now);
         let parcels = self.take_parcels(now);
+        let messages = self.take_messages(now);
         let due = self.core.deadline().is_some_and(|deadline| deadline <= now);
-        if datagrams + commands + parcels > 0 || due {
+        if datagrams + commands + parcels + messages > 0 || due {
             self.tally.turns += 1;
             self.core.flush(now);
             while let Some(output) = self.core.poll() {
                 self.give(output);
             }
         }
-        datagrams + parcels > 0
+        datagrams + parcels + messages > 0
     }
 
     /// Takes datagrams until there are none or the turn has enough. Returns how many.
@@ -210,7 +218,8 @@ impl<C: Core> ShardThread<C> {
                 self.tally.oversized += 1;
                 self.tally.oversized_bytes += bytes.len() as u64;
             } else {
-                let datagram = Datagram { source: message.source, local, bytes };
+                let datagram =
+                    Datagram { transport: Transport::Udp, source: message.source, local, bytes };
                 self.core.handle(Input::Datagram(datagram), now);
             }
             rest = behind;
@@ -239,8 +248,22 @@ impl<C: Core> ShardThread<C> {
         self.wiring.port.drain(|from, parcel| core.handle(Input::Parcel { from, parcel }, now))
     }
 
+    /// What clients without UDP sent.
+    fn take_messages(&mut self, now: Instant) -> usize {
+        let (core, Some(tcp)) = (&mut self.core, &mut self.wiring.tcp) else { return 0 };
+        tcp.drain(|Arrived { source, local, bytes }| {
+            let transport = Transport::Tcp;
+            let datagram = Datagram { transport, source, local, bytes: &bytes };
+            core.handle(Input::Datagram(datagram), now);
+        })
+    }
+
     fn give(&mut self, output: Output) {
         match output {
+            Output::Transmit(transmit) if transmit.transport == Transport::Tcp => {
+                let taken = self.wiring.tcp.as_mut().is_some_and(|tcp| tcp.send(transmit));
+                self.tally.ring_full += u64::from(!taken);
+            }
             Output::Transmit(transmit) => self.outbox.push(transmit),
             Output::Parcel(addressed) => self.give_parcel(addressed),
             Output::Notice(notice) => {
@@ -298,7 +321,8 @@ impl<C: Core> ShardThread<C> {
     /// Says that the shard is about to park; `false`: it must not, there is work.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.wiring.bell.say_sleeping();
-        !self.wiring.port.has_parcels() && self.wiring.inbox.is_empty()
+        let messages = self.wiring.tcp.as_ref().is_some_and(ShardEnd::has_messages);
+        !self.wiring.port.has_parcels() && self.wiring.inbox.is_empty() && !messages
     }
 
     /// The opposite of [`ShardThread::fall_asleep`], whether it said yes or no.

@@ -38,6 +38,7 @@ impl Core for Double {
                     self.deadline = Some(now + Duration::from_millis(3));
                 }
                 self.outputs.push_back(Output::Transmit(Transmit {
+                    transport: datagram.transport,
                     local: datagram.local,
                     destination: datagram.source,
                     bytes: datagram.bytes.to_vec(),
@@ -111,6 +112,7 @@ fn scene() -> (Wiring, Scene) {
         inbox,
         reporter: Reporter::new(reports_tx, make(EventBell::new().unwrap())),
         bell: Arc::clone(&bells[0]),
+        tcp: None,
     };
     let bell = Arc::clone(&bells[0]);
     (wiring, Scene { commands, reports, bell, rung, neighbour, peer })

@@ -31,12 +31,20 @@ async function freePort(kind) {
 export async function startServer(...more) {
   const home = await mkdtemp(join(tmpdir(), 'antipode-e2e-'));
   const [http, media] = [await freePort('tcp'), await freePort('udp')];
+  const tcp = await freePort('tcp');
   const args = [
     'dev', '--bind', `127.0.0.1:${http}`, '--media-port', String(media),
     '--shards', '2', '--spread', ...more,
   ];
   const process_ = spawn(BINARY, args, {
-    env: { ...process.env, XDG_RUNTIME_DIR: home, TMPDIR: home, ANTIPODE_LOG: process.env.ANTIPODE_LOG ?? 'info' },
+    env: {
+      ...process.env,
+      XDG_RUNTIME_DIR: home,
+      TMPDIR: home,
+      ANTIPODE_LOG: process.env.ANTIPODE_LOG ?? 'info',
+      // A flag overrides it.
+      ANTIPODE_MEDIA_TCP: `[::]:${tcp}`,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const server = new Server(process_, home, http);

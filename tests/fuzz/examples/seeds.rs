@@ -76,6 +76,7 @@ fn control(folder: &Path) -> Outcome {
     }
     let stats = Box::new(ShardStats::default());
     encode(&ToSignal::Stats { shard, stats }, &mut stream)?;
+    encode(&ToSignal::TcpStats(Box::default()), &mut stream)?;
     write(folder, "notices", &stream)
 }
 

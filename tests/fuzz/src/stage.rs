@@ -11,7 +11,7 @@ use antipode_base::ids::{MemberId, RoomId, SessionId, ShardId, TrackId};
 use antipode_base::limits::RTP_MAX;
 use antipode_base::media::{Kind, Source};
 use antipode_base::notice::{EndReason, Notice};
-use antipode_core::{Datagram, Input, Output, Shard, ShardConfig};
+use antipode_core::{Datagram, Input, Output, Shard, ShardConfig, Transport};
 use antipode_relay::parcel::Addressed;
 use str0m::config::CryptoProvider;
 
@@ -64,7 +64,13 @@ pub struct Stage {
 
 /// The shard of a stage, without sessions.
 pub fn shard(crypto: CryptoProvider) -> Shard {
-    let config = ShardConfig { shard: ShardId(0), shards: 2, candidates: vec![SERVER], seed: 7 };
+    let config = ShardConfig {
+        shard: ShardId(0),
+        shards: 2,
+        candidates: vec![SERVER],
+        candidates_tcp: vec![],
+        seed: 7,
+    };
     antipode_core::fuzz::shard(config, crypto)
 }
 
@@ -168,7 +174,7 @@ impl Stage {
 
     /// Gives one datagram to the shard, as its socket would.
     pub fn inject(&mut self, source: SocketAddr, bytes: &[u8]) {
-        let datagram = Datagram { source, local: SERVER, bytes };
+        let datagram = Datagram { transport: Transport::Udp, source, local: SERVER, bytes };
         self.shard.handle(Input::Datagram(datagram), self.now);
     }
 
@@ -218,7 +224,12 @@ impl Stage {
                 if matches!(bytes.first(), Some(20..=63)) {
                     *record = bytes.iter().copied().take(13).collect();
                 }
-                let datagram = Datagram { source: address, local: SERVER, bytes: &bytes };
+                let datagram = Datagram {
+                    transport: Transport::Udp,
+                    source: address,
+                    local: SERVER,
+                    bytes: &bytes,
+                };
                 shard.handle(Input::Datagram(datagram), now);
             });
         }

@@ -37,7 +37,7 @@ use antipode_relay::packet::{Packet, Shape};
 use str0m::crypto::CryptoProvider;
 
 use crate::forward::Rewrite;
-use crate::io::Transmit;
+use crate::io::{Datagram, Transmit, Transport};
 use crate::session::codecs::PayloadTypes;
 use estimator::Estimator;
 use keys::Keys;
@@ -80,12 +80,27 @@ pub(crate) struct Repeat {
     pub(crate) origin: Origin,
 }
 
+/// Where the viewer wants its media.
+#[derive(Clone, Copy, Debug)]
+struct Path {
+    transport: Transport,
+    local: SocketAddr,
+    destination: SocketAddr,
+}
+
+impl Path {
+    fn transmit(self, bytes: Vec<u8>) -> Transmit {
+        let Path { transport, local, destination } = self;
+        Transmit { transport, local, destination, bytes }
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Egress {
     seal: Option<Seal>,
     /// Our address and the viewer's, as its last authenticated nomination had them.
-    path: Option<(SocketAddr, SocketAddr)>,
+    path: Option<Path>,
     /// By slot; `None` for a section that is not negotiated yet.
     lanes: Vec<Option<Lane>>,
     estimator: Estimator,
@@ -131,8 +146,9 @@ impl Egress {
     }
 
     /// Where the viewer wants its media.
-    pub(crate) fn set_path(&mut self, local: SocketAddr, remote: SocketAddr) {
-        self.path = Some((local, remote));
+    pub(crate) fn set_path(&mut self, datagram: &Datagram<'_>) {
+        let Datagram { transport, local, source, .. } = *datagram;
+        self.path = Some(Path { transport, local, destination: source });
     }
 
     /// The stream of a slot, if its section is negotiated.
@@ -179,7 +195,7 @@ impl Egress {
         packet: &Packet,
         now: Instant,
     ) -> Result<Transmit, DropReason> {
-        let (Some(seal), Some((local, destination))) = (&mut self.seal, self.path) else {
+        let (Some(seal), Some(path)) = (&mut self.seal, self.path) else {
             return Err(DropReason::NotConnected);
         };
         let lane = self.lanes.get_mut(slot).and_then(Option::as_mut);
@@ -217,7 +233,7 @@ impl Egress {
         }
         lane.sent(rewrite, packet, now);
         self.reports_at.get_or_insert(now + lane::REPORT_INTERVAL);
-        Ok(Transmit { local, destination, bytes })
+        Ok(path.transmit(bytes))
     }
 
     /// Seals one packet again, on the stream of repeats (RFC 4588 §4).
@@ -227,7 +243,7 @@ impl Egress {
         packet: &Packet,
         now: Instant,
     ) -> Option<Transmit> {
-        let (local, destination) = self.path?;
+        let path = self.path?;
         let seal = self.seal.as_mut()?;
         let lane = self.lanes.get_mut(repeat.slot)?.as_mut()?;
         let (ssrc, payload_type) = (lane.repair_ssrc?, lane.repair_type?);
@@ -257,7 +273,7 @@ impl Egress {
             self.estimator.sent(self.transport_seq, bytes.len(), now);
             self.prober.sent(bytes.len());
         }
-        Some(Transmit { local, destination, bytes })
+        Some(path.transmit(bytes))
     }
 
     /// When [`Egress::probe`] wants to be called.
@@ -289,7 +305,7 @@ impl Egress {
 
     /// One packet of padding on the first stream of repeats.
     fn padding(&mut self, now: Instant) -> Option<Transmit> {
-        let (local, destination) = self.path?;
+        let path = self.path?;
         let seal = self.seal.as_mut()?;
         let usable = |lane: &&mut Lane| {
             lane.repair_ssrc.is_some() && lane.repair_type.is_some() && lane.ids.has_transport_cc()
@@ -315,7 +331,7 @@ impl Egress {
         let bytes = seal.rtp(&self.header, &padding, ssrc, ext_seq);
         self.estimator.sent(self.transport_seq, bytes.len(), now);
         self.prober.sent(bytes.len());
-        Some(Transmit { local, destination, bytes })
+        Some(path.transmit(bytes))
     }
 
     /// Takes in a sealed RTCP packet of the viewer.
@@ -395,7 +411,7 @@ impl Egress {
             return;
         }
         self.reports_at = None;
-        let (Some(seal), Some((local, destination))) = (&mut self.seal, self.path) else { return };
+        let (Some(seal), Some(path)) = (&mut self.seal, self.path) else { return };
         for lane in self.lanes.iter_mut().flatten() {
             let Some(report) = lane.report(now) else { continue };
             if self.reports.len() == REPORTS_MAX {
@@ -403,7 +419,7 @@ impl Egress {
             }
             self.reports.push(((report.ntp >> 16) as u32, now));
             report.write(&mut self.header);
-            send(Transmit { local, destination, bytes: seal.rtcp(&self.header) });
+            send(path.transmit(seal.rtcp(&self.header)));
         }
     }
 }

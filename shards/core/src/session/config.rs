@@ -10,11 +10,13 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::ice::StunMessage;
+use str0m::net::TcpType;
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, IceCreds, Rtc};
 
 use crate::egress::keys;
 use crate::forward::Rewriter;
+use crate::shard::ShardConfig;
 
 /// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that survives every URL and log.
 const ICE_CHARS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -37,27 +39,24 @@ impl SessionSetup {
     ///
     /// # Panics
     /// Without a usable candidate, or when the cipher library cannot make a certificate.
-    pub(crate) fn new(shard: ShardId, candidates: &[SocketAddr], seed: u64) -> Self {
-        Self::with_crypto(shard, candidates, seed, keys::provider())
+    pub(crate) fn new(config: &ShardConfig) -> Self {
+        Self::with_crypto(config, keys::provider())
     }
 
     /// The same with a cipher library of the caller's choice.
-    pub(crate) fn with_crypto(
-        shard: ShardId,
-        candidates: &[SocketAddr],
-        seed: u64,
-        provider: CryptoProvider,
-    ) -> Self {
-        let candidates: Vec<Candidate> =
-            candidates.iter().filter_map(|at| Candidate::host(*at, "udp").ok()).collect();
+    pub(crate) fn with_crypto(config: &ShardConfig, provider: CryptoProvider) -> Self {
+        let udp = config.candidates.iter().filter_map(|at| Candidate::host(*at, "udp").ok());
+        let mut candidates: Vec<Candidate> = udp.collect();
         assert!(!candidates.is_empty(), "a shard needs an address that clients can reach");
+        // Behind those of UDP; their type preference is lower too, so a client with both takes UDP.
+        candidates.extend(config.candidates_tcp.iter().filter_map(|at| passive(*at)));
         let provider = Arc::new(provider);
         let certificate = provider
             .dtls_provider
             .generate_certificate()
             .expect("the cipher library that we build with makes certificates");
-        let rng = SmallRng::seed_from_u64(seed);
-        SessionSetup { shard, candidates, provider, certificate, rng }
+        let rng = SmallRng::seed_from_u64(config.seed);
+        SessionSetup { shard: config.shard, candidates, provider, certificate, rng }
     }
 
     /// Fresh credentials whose ufrag carries the shard.
@@ -119,6 +118,11 @@ impl SessionSetup {
     }
 }
 
+/// A place where we wait for the client's connection (RFC 6544 §4.5).
+fn passive(at: SocketAddr) -> Option<Candidate> {
+    Candidate::builder().tcp().tcptype(TcpType::Passive).host(at).build().ok()
+}
+
 /// Header extensions and the ids that we offer; answers take the client's ids.
 ///
 /// str0m lets one id overwrite another without a word: a test looks at the result.
@@ -158,11 +162,32 @@ mod tests {
         assert_eq!(uris.len(), names.len());
     }
 
+    fn config(shard: u16) -> ShardConfig {
+        ShardConfig {
+            shard: ShardId(shard),
+            shards: 1,
+            candidates: vec!["127.0.0.1:7882".parse().unwrap()],
+            candidates_tcp: vec!["127.0.0.1:7881".parse().unwrap()],
+            seed: 1,
+        }
+    }
+
+    #[test]
+    fn tcp_is_offered_behind_udp_and_below_it() {
+        let setup = SessionSetup::new(&config(0));
+        let lines: Vec<String> =
+            setup.candidates.iter().map(|candidate| candidate.to_sdp_string()).collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains(" udp ") && lines[0].ends_with(" 127.0.0.1 7882 typ host"));
+        let tail = " 127.0.0.1 7881 typ host tcptype passive";
+        assert!(lines[1].contains(" tcp ") && lines[1].ends_with(tail), "{lines:?}");
+        assert!(setup.candidates[0].prio() > setup.candidates[1].prio(), "{lines:?}");
+    }
+
     #[test]
     fn a_ufrag_carries_its_shard() {
-        let at = "127.0.0.1:7882".parse().unwrap();
         for shard in [0, 9, 16, 255] {
-            let setup = SessionSetup::new(ShardId(shard), &[at], 1);
+            let setup = SessionSetup::new(&config(shard));
             let credentials = setup.credentials();
             assert_eq!(shard_of(credentials.ufrag.as_bytes()), Some(ShardId(shard)));
             assert_ne!(credentials, setup.credentials());

@@ -10,7 +10,6 @@ mod negotiate;
 pub(crate) mod publications;
 pub(crate) mod slots;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use antipode_base::command::{Grants, OpenSession, Role};
@@ -21,14 +20,14 @@ use antipode_base::notice::{EndReason, Notice, Quality};
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Extensions, Packet, SenderClock};
 use str0m::media::KeyframeRequestKind;
-use str0m::net::{Protocol, Receive};
+use str0m::net::Receive;
 use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Event, IceCreds, Input, Output, Rtc, RtcError};
 
 use crate::effects::Effects;
 use crate::egress::{Egress, Repeat, keys};
 use crate::forward::Rewrite;
-use crate::io::{Datagram, Transmit};
+use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::payload;
 use channels::Channels;
 use codecs::CodecTable;
@@ -58,7 +57,7 @@ pub(crate) struct Session {
     /// Credentials that were just replaced, for the demultiplexer to forget.
     pub(crate) retired: Option<IceCreds>,
     /// The peer's validated addresses, oldest first.
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<PeerAddress>,
     /// When str0m, or one of our own timeouts, wants to be called.
     pub(crate) deadline: Instant,
     /// For which time the shard's timer is set.
@@ -135,7 +134,8 @@ impl Session {
 
     /// Takes in a datagram of this peer and drains.
     pub(crate) fn receive(&mut self, datagram: &Datagram<'_>, now: Instant, fx: &mut Effects) {
-        let parsed = Receive::new(Protocol::Udp, datagram.source, datagram.local, datagram.bytes);
+        let protocol = datagram.transport.protocol();
+        let parsed = Receive::new(protocol, datagram.source, datagram.local, datagram.bytes);
         let Ok(receive) = parsed else { return fx.drops.count(DropReason::NotOurs) };
         let rtp = rtp_ssrc(datagram.bytes);
         let before = fx.packets.len();
@@ -204,6 +204,7 @@ impl Session {
                     break;
                 }
                 Ok(Output::Transmit(transmit)) => fx.send(Transmit {
+                    transport: Transport::of(transmit.proto),
                     local: transmit.source,
                     destination: transmit.destination,
                     bytes: transmit.contents.into(),

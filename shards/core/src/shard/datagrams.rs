@@ -1,22 +1,21 @@
 //! Stops 2 and 3 of a packet: from a datagram to its session, or a counted drop.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use antipode_base::limits::ADDRESSES_PER_SESSION_MAX;
 use antipode_base::verdict::DropReason;
 use antipode_relay::parcel::{Note, Parcel, Stray};
-use str0m::net::{Protocol, Receive};
+use str0m::net::Receive;
 
 use super::Shard;
 use crate::demux::{Owner, nominates};
-use crate::io::Datagram;
+use crate::io::{Datagram, PeerAddress, Transport};
 
 impl Shard {
     pub(super) fn datagram(&mut self, datagram: &Datagram<'_>, now: Instant) {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.bytes.len() as u64;
-        match self.demux.find(datagram.source, datagram.bytes) {
+        match self.demux.find(datagram.peer(), datagram.bytes) {
             Ok(Owner::Session(key)) => self.receive(key, datagram, now),
             Ok(Owner::Stun(key)) => self.stun(key, datagram, now),
             Ok(Owner::Shard(to)) => {
@@ -34,8 +33,13 @@ impl Shard {
 
     /// A datagram that landed elsewhere. It does not hop a second time.
     pub(super) fn stray(&mut self, stray: &Stray, now: Instant) {
-        let datagram = Datagram { source: stray.source, local: stray.local, bytes: &stray.bytes };
-        match self.demux.find(stray.source, &stray.bytes) {
+        let datagram = Datagram {
+            transport: Transport::Udp,
+            source: stray.source,
+            local: stray.local,
+            bytes: &stray.bytes,
+        };
+        match self.demux.find(datagram.peer(), datagram.bytes) {
             Ok(Owner::Session(key)) => self.receive(key, &datagram, now),
             Ok(Owner::Stun(key)) => self.stun(key, &datagram, now),
             Ok(Owner::Shard(_)) => self.fx.drops.count(DropReason::SessionGone),
@@ -53,7 +57,8 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return self.fx.drops.count(DropReason::SessionGone);
         };
-        let parsed = Receive::new(Protocol::Udp, datagram.source, datagram.local, datagram.bytes);
+        let protocol = datagram.transport.protocol();
+        let parsed = Receive::new(protocol, datagram.source, datagram.local, datagram.bytes);
         let Ok(receive) = parsed else {
             return self.fx.drops.count(DropReason::StunMalformed);
         };
@@ -65,14 +70,14 @@ impl Shard {
         }
         session.consent(now);
         if nominates(datagram.bytes) {
-            session.egress.set_path(datagram.local, datagram.source);
+            session.egress.set_path(datagram);
         }
-        self.validate(key, datagram.source);
+        self.validate(key, datagram.peer());
         self.receive(key, datagram, now);
     }
 
     /// The session may be spoken to and heard at this address from now on.
-    fn validate(&mut self, key: usize, address: SocketAddr) {
+    fn validate(&mut self, key: usize, address: PeerAddress) {
         if self.demux.owns(address, key) {
             return;
         }
@@ -86,8 +91,18 @@ impl Shard {
         if session.addresses.len() > ADDRESSES_PER_SESSION_MAX {
             let oldest = session.addresses.remove(0);
             self.demux.remove_address(oldest, key);
-            self.tell_all(&Note::Disclaim { address: oldest });
+            self.disclaim(oldest);
         }
-        self.tell_all(&Note::Claim { address });
+        // What comes by TCP comes to this shard and no other.
+        if let (Transport::Udp, address) = address {
+            self.tell_all(&Note::Claim { address });
+        }
+    }
+
+    /// Other shards need not send us what comes from this address any more.
+    pub(super) fn disclaim(&mut self, address: PeerAddress) {
+        if let (Transport::Udp, address) = address {
+            self.tell_all(&Note::Disclaim { address });
+        }
     }
 }

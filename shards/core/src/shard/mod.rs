@@ -48,6 +48,8 @@ pub struct ShardConfig {
     pub shards: u16,
     /// Host candidates: where clients reach the node's media socket. Not empty.
     pub candidates: Vec<SocketAddr>,
+    /// Passive TCP candidates: where clients reach the node when UDP is blocked. May be empty.
+    pub candidates_tcp: Vec<SocketAddr>,
     /// For the choices that are ours alone (first sequence numbers); credentials never depend on it.
     pub seed: u64,
 }
@@ -79,7 +81,7 @@ impl Shard {
     /// # Panics
     /// When none of the candidates is an address that a client can reach.
     pub fn new(config: ShardConfig, _now: Instant) -> Self {
-        let setup = SessionSetup::new(config.shard, &config.candidates, config.seed);
+        let setup = SessionSetup::new(&config);
         Self::with_setup(config, setup)
     }
 

@@ -306,7 +306,7 @@ impl Shard {
         self.demux.remove_ufrag(&session.credentials.ufrag);
         for address in session.addresses {
             self.demux.remove_address(address, key);
-            self.tell_all(&Note::Disclaim { address });
+            self.disclaim(address);
         }
         if let Some(room) = self.rooms.get_mut(&session.room) {
             if let Some(member) = room.members.get_mut(&session.member) {

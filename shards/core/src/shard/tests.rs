@@ -10,18 +10,20 @@ use antipode_base::notice::{EndReason, Notice};
 use antipode_base::verdict::DropReason;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid};
-use str0m::net::{Protocol, Receive};
+use str0m::net::Receive;
 use str0m::rtp::{RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, Input as RtcInput, Output as RtcOutput, Rtc};
 
 use super::{Shard, ShardConfig};
-use crate::io::{Datagram, Input, Output};
+use crate::io::{Datagram, Input, Output, PeerAddress, Transport};
 
 const SERVER: &str = "10.0.0.1:7882";
+const SERVER_TCP: &str = "10.0.0.1:7881";
 const GRANTS: Grants = Grants { publish: true, subscribe: true, publish_data: true };
 
 struct Client {
     rtc: Rtc,
+    transport: Transport,
     address: SocketAddr,
     pending: Option<SdpPendingOffer>,
     connected: bool,
@@ -43,8 +45,13 @@ fn session(n: usize) -> SessionId {
 impl Scene {
     fn new() -> Self {
         let now = Instant::now();
-        let candidates = vec![SERVER.parse().unwrap()];
-        let config = ShardConfig { shard: ShardId(0), shards: 1, candidates, seed: 7 };
+        let config = ShardConfig {
+            shard: ShardId(0),
+            shards: 1,
+            candidates: vec![SERVER.parse().unwrap()],
+            candidates_tcp: vec![SERVER_TCP.parse().unwrap()],
+            seed: 7,
+        };
         let shard = Shard::new(config, now);
         Scene { shard, clients: Vec::new(), now, notices: Vec::new() }
     }
@@ -57,9 +64,14 @@ impl Scene {
     /// A client and its session; it has not offered yet.
     fn open(&mut self, n: usize) {
         let address = SocketAddr::from(([10, 0, 1, n as u8 + 1], 5_000));
+        self.open_at(n, Transport::Udp, address);
+    }
+
+    fn open_at(&mut self, n: usize, transport: Transport, address: SocketAddr) {
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(self.now);
-        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
-        let client = Client { rtc, address, pending: None, connected: false, packets: Vec::new() };
+        rtc.add_local_candidate(Candidate::host(address, transport.protocol()).unwrap());
+        let (connected, packets) = (false, Vec::new());
+        let client = Client { rtc, transport, address, pending: None, connected, packets };
         assert_eq!(self.clients.len(), n);
         self.clients.push(client);
         self.command(Command::OpenSession(OpenSession {
@@ -118,10 +130,11 @@ impl Scene {
                 quiet = false;
                 match output {
                     Output::Transmit(transmit) => {
-                        let to = |client: &&mut Client| client.address == transmit.destination;
+                        let peer = (transmit.transport, transmit.destination);
+                        let to = |client: &&mut Client| (client.transport, client.address) == peer;
                         let Some(client) = self.clients.iter_mut().find(to) else { continue };
                         let receive = Receive::new(
-                            Protocol::Udp,
+                            transmit.transport.protocol(),
                             transmit.local,
                             transmit.destination,
                             &transmit.bytes,
@@ -167,6 +180,7 @@ impl Scene {
                 RtcOutput::Transmit(transmit) => {
                     quiet = false;
                     let datagram = Datagram {
+                        transport: client.transport,
                         source: client.address,
                         local: transmit.destination,
                         bytes: &transmit.contents,
@@ -219,11 +233,17 @@ const DELTA: &[u8] = &[0x90, 0x80, 0x81, 0x24, 0x11, 1, 2, 3, 4, 5];
 
 /// A publisher (0) of one video track and one viewer (1) of it, connected.
 fn call() -> Scene {
+    let at = |n: u8| SocketAddr::from(([10, 0, 1, n], 5_000));
+    call_of([(Transport::Udp, at(1)), (Transport::Udp, at(2))])
+}
+
+/// The same, from these places.
+fn call_of(places: [PeerAddress; 2]) -> Scene {
     let mut scene = Scene::new();
-    scene.open(0);
+    scene.open_at(0, places[0].0, places[0].1);
     scene.publish(0, 1, Kind::Video, "cam");
     scene.offer(0, &[(MediaKind::Video, Direction::SendOnly, "cam")]);
-    scene.open(1);
+    scene.open_at(1, places[1].0, places[1].1);
     scene.subscribe(1, 1, Kind::Video);
     scene.offer(1, &[(MediaKind::Video, Direction::RecvOnly, "x")]);
     scene.pass(Duration::from_millis(500));
@@ -245,6 +265,22 @@ fn a_viewer_starts_with_a_keyframe_and_gets_the_rest() {
     assert_eq!(stats.packets_out, 2);
     assert_eq!(stats.drops.get(DropReason::AwaitingKeyframe), 1);
     assert!(scene.notices.contains(&Notice::TrackWatched { track: TrackId(1) }));
+}
+
+#[test]
+fn two_clients_of_one_address_are_told_apart_by_their_transport() {
+    let at = SocketAddr::from(([10, 0, 1, 1], 5_000));
+    for places in [[Transport::Tcp, Transport::Udp], [Transport::Udp, Transport::Tcp]] {
+        let mut scene = call_of(places.map(|transport| (transport, at)));
+        let mid = scene.mid(0);
+        scene.send(0, mid, 1, KEY);
+        assert_eq!((scene.clients[0].packets.len(), scene.clients[1].packets.len()), (0, 1));
+        // The end of one leaves the other where it is.
+        let reason = CloseReason::Left;
+        scene.command(Command::CloseSession { session: session(1), reason });
+        scene.send(0, mid, 2, DELTA);
+        assert_eq!(scene.shard.stats().packets_in, 2);
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ use antipode_base::limits::{
     CONTROL_REDIAL_MIN,
 };
 use antipode_base::notice::{EndReason, Notice};
+use antipode_base::stats::TcpStats;
 use antipode_relay::doorbell::{Doorbell, Wake};
 use aws_lc_rs::hmac;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
@@ -89,6 +90,8 @@ pub(crate) struct Control {
     /// A command that its shard had no room for. Nothing is read before it is delivered.
     held: Option<(ShardId, Command)>,
     failures: u32,
+    /// Counters of the TCP thread, if there is one.
+    tcp: Option<Receiver<TcpStats>>,
 }
 
 impl Control {
@@ -111,7 +114,13 @@ impl Control {
             pause: CONTROL_REDIAL_MIN,
             held: None,
             failures: 0,
+            tcp: None,
         }
+    }
+
+    /// Passes on the counters that come there.
+    pub(crate) fn with_tcp(self, tcp: Option<Receiver<TcpStats>>) -> Self {
+        Control { tcp, ..self }
     }
 
     /// Runs until the token says stop.
@@ -176,6 +185,9 @@ impl Control {
                 };
                 self.tell(&message);
             }
+        }
+        if let Some(stats) = self.tcp.as_ref().and_then(|tcp| tcp.try_recv().ok()) {
+            self.tell(&ToSignal::TcpStats(Box::new(stats)));
         }
     }
 

@@ -181,7 +181,12 @@ mod tests {
         let mut outbox = Outbox::new(false);
         let lengths = [1_100, 1_100, 1_100, 600, 1_100, 60];
         for (index, length) in lengths.into_iter().enumerate() {
-            outbox.push(Transmit { local, destination, bytes: vec![index as u8; length] });
+            outbox.push(Transmit {
+                transport: antipode_core::Transport::Udp,
+                local,
+                destination,
+                bytes: vec![index as u8; length],
+            });
         }
         outbox.send(from.as_fd(), |local| Some(local.ip()));
         assert!(outbox.is_empty());
@@ -202,9 +207,24 @@ mod tests {
         let mut outbox = Outbox::new(false);
         // Port 0 is no destination; EINVAL.
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        outbox.push(Transmit { local, destination: nowhere, bytes: vec![1; 20] });
-        outbox.push(Transmit { local, destination: nowhere, bytes: vec![1; 20] });
-        outbox.push(Transmit { local, destination, bytes: vec![2; 30] });
+        outbox.push(Transmit {
+            transport: antipode_core::Transport::Udp,
+            local,
+            destination: nowhere,
+            bytes: vec![1; 20],
+        });
+        outbox.push(Transmit {
+            transport: antipode_core::Transport::Udp,
+            local,
+            destination: nowhere,
+            bytes: vec![1; 20],
+        });
+        outbox.push(Transmit {
+            transport: antipode_core::Transport::Udp,
+            local,
+            destination,
+            bytes: vec![2; 30],
+        });
         outbox.send(from.as_fd(), |local| Some(local.ip()));
         assert!(outbox.is_empty());
         assert_eq!(outbox.sent(), Sent { datagrams: 1, bytes: 30, trains: 1, dropped: 2 });
@@ -217,7 +237,12 @@ mod tests {
         let local = SocketAddr::from(([127, 0, 0, 1], 1));
         let mut outbox = Outbox::new(false);
         for n in 0..OUTBOX_MAX + 3 {
-            outbox.push(Transmit { local, destination: local, bytes: n.to_le_bytes().to_vec() });
+            outbox.push(Transmit {
+                transport: antipode_core::Transport::Udp,
+                local,
+                destination: local,
+                bytes: n.to_le_bytes().to_vec(),
+            });
         }
         assert_eq!(outbox.sent().dropped, 3);
         assert_eq!(outbox.queue.front().unwrap().bytes, 3usize.to_le_bytes());

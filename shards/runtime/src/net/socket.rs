@@ -52,7 +52,8 @@ pub(crate) fn open_group(address: SocketAddr, shards: usize) -> Result<Group, No
     }
 }
 
-fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+/// Whether the host has no IPv6 at all.
+pub(crate) fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
     address.is_ipv6()
         && matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }

@@ -77,7 +77,12 @@ mod tests {
 
     fn transmit(to: u16, local: u16, length: usize) -> Transmit {
         let address = |port: u16| SocketAddr::from(([10, 0, 0, 1], port));
-        Transmit { local: address(local), destination: address(to), bytes: vec![0; length] }
+        Transmit {
+            transport: antipode_core::Transport::Udp,
+            local: address(local),
+            destination: address(to),
+            bytes: vec![0; length],
+        }
     }
 
     /// (destination, local, length) of each datagram → datagrams of each train.
