@@ -131,7 +131,7 @@ impl World {
 
     /// A viewer wants a track otherwise.
     pub fn tune(&mut self, member: usize, track: TrackId, paused: bool, layer_max: u8) {
-        let tune = Tune { paused, layer_max: Layer(layer_max) };
+        let tune = Tune { paused, layer_max: Layer(layer_max), ..Tune::default() };
         self.signal.tune(member, track, tune);
         self.speak();
     }

@@ -103,6 +103,12 @@ impl World {
             }
             Notice::TrackEnded { track, .. } => format!("over {}", self.label(*track)),
             Notice::TrackWatched { track } => format!("watched {}", self.label(*track)),
+            Notice::Delivery { track, paused, .. } => {
+                format!("{} {}", if *paused { "starves" } else { "feeds" }, self.label(*track))
+            }
+            Notice::Demand { track, layer_max, .. } => {
+                format!("demand {} {layer_max:?}", self.label(*track))
+            }
             Notice::Levels { levels, .. } => {
                 let level = |level: &antipode_base::notice::Level| {
                     format!("{}={:.3}", self.label(level.track), level.level)

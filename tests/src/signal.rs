@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antipode_base::command::{CloseReason, Command, Grants, OpenSession, Role, Subscribe, Tune};
 use antipode_base::ids::{MemberId, RoomId, SessionId, ShardId, TrackId};
-use antipode_base::media::{Codec, Kind};
+use antipode_base::media::{Codec, Kind, Source};
 use antipode_base::notice::{EndReason, LayerInfo, Level, Notice, Quality};
 
 use crate::seed::mix;
@@ -132,6 +132,7 @@ impl Signal {
                 grants,
                 identity: name.to_owned(),
                 sid: format!("PA_{place}"),
+                audio_top: 0,
             };
             self.out.push(Out::Shard(shard, Command::OpenSession(open)));
         }
@@ -172,6 +173,9 @@ impl Signal {
             kind,
             client_id: client_id.to_owned(),
             codec: (kind == Kind::Video).then_some(Codec::Vp8),
+            source: Source::Other,
+            red: true,
+            stereo: false,
         };
         self.out.push(Out::Shard(home, publish));
         let entry = Track {
@@ -345,7 +349,7 @@ impl Signal {
             Notice::Quality(quality) => {
                 self.quality.insert(quality.session, quality);
             }
-            Notice::Connected { .. } => {}
+            Notice::Connected { .. } | Notice::Delivery { .. } | Notice::Demand { .. } => {}
             Notice::SessionEnded { session, reason } => self.session_ended(session, reason),
         }
     }

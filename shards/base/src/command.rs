@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{MemberId, RoomId, SessionId, ShardId, TrackId};
-use crate::media::{Codec, Kind, Layer};
+use crate::media::{Codec, Kind, Layer, Source};
 
 /// What a session carries, seen from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,9 @@ pub struct OpenSession {
     pub identity: String,
     /// The member's public id, stamped on data packets. At most [`crate::limits::NAME_MAX`] bytes.
     pub sid: String,
+    /// How many of the room's microphones reach this session at once: the loudest that are not its
+    /// own. 0: all of them.
+    pub audio_top: u8,
 }
 
 /// A track as one session is to receive it.
@@ -65,6 +68,25 @@ pub struct Subscribe {
     pub track_label: String,
 }
 
+/// What is served first when the bandwidth towards a viewer does not suffice for all that it wants;
+/// the least comes first here.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Priority {
+    /// Shown small, or named as less important by the viewer.
+    Thumbnail,
+    /// Nothing special: most cameras.
+    #[default]
+    Camera,
+    /// Its member speaks. Never set by signaling: a shard hears it first.
+    Speaker,
+    /// Named as the most important by the viewer.
+    Pinned,
+    /// A shared screen: unreadable when it is not sharp.
+    Screen,
+}
+
 /// How a viewer wants one track at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tune {
@@ -72,6 +94,28 @@ pub struct Tune {
     pub paused: bool,
     /// The highest layer that the viewer can use.
     pub layer_max: Layer,
+    /// The highest temporal layer that the viewer can use, counted from 0; [`Tune::TEMPORAL_ALL`]:
+    /// every frame.
+    pub temporal_max: u8,
+    /// Before or after the viewer's other tracks.
+    pub priority: Priority,
+}
+
+impl Tune {
+    /// Every temporal layer, however many there are.
+    pub const TEMPORAL_ALL: u8 = u8::MAX;
+}
+
+/// Everything: how a track is sent until the viewer says otherwise.
+impl Default for Tune {
+    fn default() -> Self {
+        Tune {
+            paused: false,
+            layer_max: Layer::TOP,
+            temporal_max: Tune::TEMPORAL_ALL,
+            priority: Priority::default(),
+        }
+    }
 }
 
 /// Why a session is closed by signaling.
@@ -139,6 +183,12 @@ pub enum Command {
         client_id: String,
         /// What the client wants to send; the answer puts it first when the offer has it.
         codec: Option<Codec>,
+        /// What the track shows or tells.
+        source: Source,
+        /// Redundant audio (RFC 2198) is welcome; the answer prefers it when the offer has it.
+        red: bool,
+        /// Two channels: the answer asks the encoder for them (`stereo=1`, RFC 7587 §6.1).
+        stereo: bool,
     },
     /// Ends a track and every subscription to it.
     Unpublish {

@@ -83,7 +83,7 @@ pub const CONTROL_FRAME_MAX: usize = 16 * 1024 * 1024;
 /// An SDP. The SDK's offer with 100 sections is about 250 KiB.
 pub const SDP_MAX: usize = 512 * 1024;
 /// What signaling lets a node remember of one member.
-pub const MEMO_MAX: usize = 64 * 1024;
+pub const MEMO_MAX: usize = 96 * 1024;
 /// A member's identity, name, or a track's client id.
 pub const NAME_MAX: usize = 256;
 /// A member's metadata.

@@ -12,6 +12,22 @@ pub enum Kind {
     Video,
 }
 
+/// What a track shows or tells, in its publisher's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// The publisher did not say.
+    #[default]
+    Other,
+    /// A person, usually.
+    Camera,
+    /// A voice, usually.
+    Microphone,
+    /// A screen or a window.
+    Screen,
+    /// What the shared screen plays.
+    ScreenAudio,
+}
+
 /// A codec that can be forwarded. The variants' names are those of the IANA media types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Codec {

@@ -163,6 +163,26 @@ pub enum Notice {
         /// The track.
         track: TrackId,
     },
+    /// A subscription was paused for want of bandwidth, or goes on. Only changes are told; what the
+    /// viewer paused itself is none.
+    Delivery {
+        /// The receiving session.
+        session: SessionId,
+        /// The track.
+        track: TrackId,
+        /// The new state.
+        paused: bool,
+    },
+    /// What all viewers of a track together need, on whatever shard: the publisher may stop the
+    /// rest. Only changes are told.
+    Demand {
+        /// The publishing session.
+        session: SessionId,
+        /// The track.
+        track: TrackId,
+        /// The highest layer that anybody uses; `None`: nobody watches.
+        layer_max: Option<Layer>,
+    },
     /// Levels of a room's microphones on this shard; only those that are audible.
     Levels {
         /// The room.
@@ -194,6 +214,8 @@ impl Notice {
             | Notice::TrackRefused { session, .. }
             | Notice::TrackEnded { session, .. }
             | Notice::SubscriptionRefused { session, .. }
+            | Notice::Delivery { session, .. }
+            | Notice::Demand { session, .. }
             | Notice::SessionEnded { session, .. } => Some(*session),
             Notice::Quality(quality) => Some(quality.session),
             Notice::TrackWatched { .. } | Notice::Levels { .. } => None,

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use antipode_base::command::Tune;
 use antipode_base::ids::{RoomId, ShardId};
-use antipode_base::media::Layer;
 use antipode_base::verdict::{DropReason, Drops};
 use antipode_relay::packet::Packet;
 
@@ -43,7 +42,7 @@ impl Fanout {
         let kind = packet.codec.kind();
         let track = fabric.get_or_make(packet.track, || Track::new(kind, origin, RoomId(1)));
         for session in 0..viewers {
-            let tune = Tune { paused: false, layer_max: Layer::TOP };
+            let tune = Tune::default();
             let mut viewer = Subscription::new(session, 0, tune, Rewriter::new(session as u16));
             viewer.ready = true;
             track.add(Hop::Session(viewer));

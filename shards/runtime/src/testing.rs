@@ -140,6 +140,7 @@ pub(crate) fn open(session: u64) -> Command {
         grants: Grants { publish: true, subscribe: true, publish_data: true },
         identity: "someone".into(),
         sid: "PA_someone".into(),
+        audio_top: 0,
     })
 }
 

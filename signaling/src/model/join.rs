@@ -151,6 +151,7 @@ impl Model {
                 grants: member.permissions.grants(),
                 identity: member.who.identity.clone(),
                 sid: member.sid.clone(),
+                audio_top: 0,
             };
             self.command(member.seat, Command::OpenSession(open));
         }

@@ -183,7 +183,7 @@ impl Model {
                 .get(&publisher)
                 .and_then(|publisher| publisher.track(track))
                 .map_or(Layer::TOP, |track| track.layer_for(wish));
-            self.set_tune(viewer, track, Tune { paused, layer_max });
+            self.set_tune(viewer, track, Tune { paused, layer_max, ..Tune::default() });
         }
     }
 
@@ -192,8 +192,7 @@ impl Model {
         for sid in sids.iter().take(SUBSCRIPTIONS_PER_SESSION_MAX) {
             let Some((_, track)) = self.find_track(viewer, sid) else { continue };
             let tune = self.members.get(&viewer).and_then(|m| m.subscriptions.get(&track)?.tune);
-            let layer_max = tune.map_or(Layer::TOP, |tune| tune.layer_max);
-            self.set_tune(viewer, track, Tune { paused: true, layer_max });
+            self.set_tune(viewer, track, Tune { paused: true, ..tune.unwrap_or_default() });
         }
     }
 

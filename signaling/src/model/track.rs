@@ -1,7 +1,7 @@
 //! A published track as the control plane knows it.
 
 use antipode_base::ids::TrackId;
-use antipode_base::media::{Codec, Kind, Layer};
+use antipode_base::media::{self, Codec, Kind, Layer};
 use antipode_base::notice::LayerInfo;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,17 @@ impl Source {
             Source::Microphone => "microphone",
             Source::ScreenShare => "screen_share",
             Source::ScreenShareAudio => "screen_share_audio",
+        }
+    }
+
+    /// The word that a shard understands.
+    pub(crate) fn of_media(self) -> media::Source {
+        match self {
+            Source::Unknown => media::Source::Other,
+            Source::Camera => media::Source::Camera,
+            Source::Microphone => media::Source::Microphone,
+            Source::ScreenShare => media::Source::Screen,
+            Source::ScreenShareAudio => media::Source::ScreenAudio,
         }
     }
 

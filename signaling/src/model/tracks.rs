@@ -47,6 +47,9 @@ impl Model {
             kind: spec.kind,
             client_id: spec.client_id.clone(),
             codec: spec.codec,
+            source: spec.source.of_media(),
+            red: !spec.marks.disable_red,
+            stereo: spec.marks.stereo,
         };
         let muted = spec.muted;
         let new = Track {

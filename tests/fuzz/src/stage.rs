@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use antipode_base::command::{Command, Grants, OpenSession, Role, Subscribe};
 use antipode_base::ids::{MemberId, RoomId, SessionId, ShardId, TrackId};
 use antipode_base::limits::RTP_MAX;
-use antipode_base::media::Kind;
+use antipode_base::media::{Kind, Source};
 use antipode_base::notice::{EndReason, Notice};
 use antipode_core::{Datagram, Input, Output, Shard, ShardConfig};
 use antipode_relay::parcel::Addressed;
@@ -78,12 +78,22 @@ pub fn open(session: SessionId, role: Role) -> Command {
         grants: GRANTS,
         identity: format!("m{}", session.0),
         sid: format!("PA_{}", session.0),
+        audio_top: 0,
     })
 }
 
 /// The command that announces one of [`TRACKS`].
 pub fn publish(session: SessionId, (track, kind, client_id): (TrackId, Kind, &str)) -> Command {
-    Command::Publish { session, track, kind, client_id: client_id.to_owned(), codec: None }
+    Command::Publish {
+        session,
+        track,
+        kind,
+        client_id: client_id.to_owned(),
+        codec: None,
+        source: Source::Other,
+        red: true,
+        stereo: false,
+    }
 }
 
 /// The command that sends one of [`TRACKS`] to a session.

@@ -180,7 +180,7 @@ fn command(feed: &mut Feed<'_>) -> Command {
     match what % 9 {
         0 => Command::Mute { session: PUBLISHING, track: track.0, muted: flag },
         1 => {
-            let tune = Tune { paused: flag, layer_max: Layer(choice >> 2) };
+            let tune = Tune { paused: flag, layer_max: Layer(choice >> 2), ..Tune::default() };
             Command::Tune { session: VIEWING, track: track.0, tune }
         }
         2 => Command::Unsubscribe { session: VIEWING, track: track.0 },

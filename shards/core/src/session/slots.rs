@@ -6,7 +6,7 @@
 
 use antipode_base::command::{Subscribe, Tune};
 use antipode_base::ids::TrackId;
-use antipode_base::media::{Kind, Layer};
+use antipode_base::media::Kind;
 use antipode_base::notice::Slot as SlotNotice;
 use str0m::media::Mid;
 use str0m::rtp::Ssrc;
@@ -82,7 +82,7 @@ impl Slots {
         if self.wishes.iter().any(|wish| wish.subscribe.track == subscribe.track) {
             return false;
         }
-        let tune = Tune { paused: false, layer_max: Layer::TOP };
+        let tune = Tune::default();
         self.wishes.push(Wish { subscribe, tune, slot: None, announced: false });
         true
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use antipode_base::command::{CloseReason, Command, Grants, OpenSession, Role, Subscribe};
 use antipode_base::ids::{MemberId, RoomId, SessionId, ShardId, TrackId};
-use antipode_base::media::Kind;
+use antipode_base::media::{Kind, Source};
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::verdict::DropReason;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
@@ -70,6 +70,7 @@ impl Scene {
             grants: GRANTS,
             identity: format!("m{n}"),
             sid: format!("PA_{n}"),
+            audio_top: 0,
         }));
     }
 
@@ -91,6 +92,9 @@ impl Scene {
             kind,
             client_id: client_id.to_owned(),
             codec: None,
+            source: Source::Other,
+            red: true,
+            stereo: false,
         });
     }
 

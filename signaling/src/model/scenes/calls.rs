@@ -3,6 +3,7 @@
 use super::*;
 use antipode_base::command::{CloseReason, Grants, OpenSession, Role, Subscribe, Tune};
 use antipode_base::limits::{LEVEL_INTERVAL, QUALITY_INTERVAL};
+use antipode_base::media;
 use antipode_base::notice::{Level, Quality, Slot};
 
 use super::super::message::Retouch;
@@ -30,6 +31,7 @@ fn two_members_join_publish_subscribe_and_leave() {
                     grants: ALL,
                     identity: "alice".into(),
                     sid: alice.sid.clone(),
+                    audio_top: 0,
                 })
             ),
             (ShardId(0), Command::SpanRoom { room, shards: vec![ShardId(0)] }),
@@ -49,6 +51,9 @@ fn two_members_join_publish_subscribe_and_leave() {
                 kind: Kind::Video,
                 client_id: "cam".into(),
                 codec: Some(Codec::Vp8),
+                source: media::Source::Camera,
+                red: true,
+                stereo: false,
             }
         )]
     );
@@ -238,7 +243,7 @@ fn mute_tune_and_unsubscribe_reach_the_shard() {
     scene.ask(&bob, Request::Subscribe { tracks, wanted: true });
     let commands: Vec<Command> = scene.take_commands().into_iter().map(|(_, c)| c).collect();
     assert_eq!(commands[0], Command::Mute { session: alice.publish, track, muted: true });
-    let tune = |paused, layer| Tune { paused, layer_max: Layer(layer) };
+    let tune = |paused, layer| Tune { paused, layer_max: Layer(layer), ..Tune::default() };
     assert_eq!(commands[1], Command::Tune { session, track, tune: tune(true, 0) });
     assert_eq!(commands[2], Command::Tune { session, track, tune: tune(false, 1) });
     assert_eq!(commands[3], Command::Unsubscribe { session, track });

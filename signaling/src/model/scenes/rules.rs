@@ -1,6 +1,7 @@
 //! Who may do what, and what happens to those who may not, or who break.
 
 use super::*;
+use antipode_base::command::Tune;
 use antipode_base::limits::{ATTRIBUTES_MAX, MEMO_MAX, METADATA_MAX, NAME_MAX};
 use antipode_base::limits::{SUBSCRIPTIONS_PER_SESSION_MAX, TRACKS_PER_SESSION_MAX};
 use antipode_base::notice::EndReason;
@@ -271,7 +272,7 @@ fn the_fullest_member_fits_its_memo() {
     }
     let id = scene.model.members_by_sid[&guest.sid];
     let member = scene.model.members.get_mut(&id).unwrap();
-    let tune = Some(antipode_base::command::Tune { paused: true, layer_max: Layer::TOP });
+    let tune = Some(Tune { paused: true, ..Tune::default() });
     for number in 0..SUBSCRIPTIONS_PER_SESSION_MAX {
         let subscription = Subscription { wanted: Some(true), active: false, tune };
         member.subscriptions.insert(TrackId(number as u64), subscription);
