@@ -48,8 +48,8 @@ impl Encoder {
             ToClient::Offer { description, tracks } => {
                 Message::Offer(session_description("offer", description, tracks))
             }
-            ToClient::LayersWanted { track, codec } => {
-                Message::SubscribedQualityUpdate(layers_wanted(track, codec))
+            ToClient::LayersWanted { track, codec, qualities } => {
+                Message::SubscribedQualityUpdate(layers_wanted(track, codec, qualities))
             }
             ToClient::Response { request_id, outcome, message, publish } => {
                 Message::RequestResponse(response(request_id, outcome, message, publish))
@@ -102,6 +102,16 @@ fn plain(message: ToClient) -> Option<Message> {
         }
         ToClient::Watched { track } => {
             Message::TrackSubscribed(proto::TrackSubscribed { track_sid: track })
+        }
+        ToClient::Delivery { publisher, track, paused } => {
+            let state =
+                if paused { proto::StreamState::Paused } else { proto::StreamState::Active };
+            let info = proto::StreamStateInfo {
+                participant_sid: publisher,
+                track_sid: track,
+                state: state as i32,
+            };
+            Message::StreamStateUpdate(proto::StreamStateUpdate { stream_states: vec![info] })
         }
         ToClient::Permission { publisher, track, allowed } => {
             Message::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate {
@@ -169,10 +179,16 @@ fn session_description(
     }
 }
 
-fn layers_wanted(track_sid: String, codec: &str) -> proto::SubscribedQualityUpdate {
-    // A track of one or two layers calls them as it likes: all three names are said.
-    let quality = |quality| proto::SubscribedQuality { quality, enabled: true };
-    let qualities: Vec<_> = (0..3).map(quality).collect();
+/// Both forms: the first for clients that know of one codec, the second for the others.
+fn layers_wanted(
+    track_sid: String,
+    codec: &str,
+    qualities: [bool; 3],
+) -> proto::SubscribedQualityUpdate {
+    let qualities: Vec<_> = (0..)
+        .zip(qualities)
+        .map(|(quality, enabled)| proto::SubscribedQuality { quality, enabled })
+        .collect();
     #[allow(deprecated)]
     proto::SubscribedQualityUpdate {
         track_sid,
@@ -216,3 +232,6 @@ fn leave(why: Gone, then: Then) -> proto::LeaveRequest {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

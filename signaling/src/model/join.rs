@@ -130,7 +130,7 @@ impl Model {
             away_since: None,
             quality: None,
             media_lost: false,
-            rebuilt: false,
+            rebuilt: None,
             dirty: false,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use antipode_base::command::Command;
-use antipode_base::ids::MemberId;
+use antipode_base::ids::{MemberId, TrackId};
 use antipode_base::limits::{NODE_WAIT, RESUME_WINDOW};
 
 use super::member::Sessions;
@@ -127,7 +127,20 @@ impl Model {
             self.tell(client, ToClient::Room(view));
         }
         self.give_token(id, now);
+        self.repeat_states(id);
         self.restart_ice(id);
+    }
+
+    /// What is told as it changes may have changed, or been lost, while there was no WebSocket.
+    pub(super) fn repeat_states(&mut self, id: MemberId) {
+        let Some(member) = self.members.get(&id) else { return };
+        let tracks: Vec<TrackId> = member.tracks.iter().map(|track| track.id).collect();
+        let active = member.subscriptions.iter().filter(|(_, found)| found.active);
+        let states: Vec<(TrackId, bool)> = active.map(|(id, found)| (*id, found.starved)).collect();
+        tracks.into_iter().for_each(|track| self.tell_layers(id, track));
+        for (track, starved) in states {
+            self.tell_delivery(id, track, starved);
+        }
     }
 
     /// Where we offer, we restart ICE too (RFC 8839 §4.4.1.1.1); an offer that was lost with the
