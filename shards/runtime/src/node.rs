@@ -70,11 +70,12 @@ impl Node {
         host::raise_limits();
         let cores = host::plan_cores(config)?;
         let driver = choose_driver(config.driver)?;
+        let own = socket::host_addresses()?;
+        // Before the group is there: one of its sockets would get the answer, nobody knows which.
+        let advertise = host::advertised(config, &own)?;
         let group = socket::open_group(config.media, cores.len())?;
         group.log();
-        let own = socket::host_addresses()?;
-        let media =
-            socket::candidates(group.address, &config.advertise, config.include_loopback, &own)?;
+        let media = socket::candidates(group.address, &advertise, config.include_loopback, &own)?;
         let (_, claims) = steer::install(&group.borrowed());
         let claims = claims.map(Arc::new);
         let (bells, doorbells) = make_bells(cores.len())?;

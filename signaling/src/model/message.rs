@@ -271,6 +271,8 @@ pub(crate) enum ToClient {
     Resumed {
         /// Where one's sessions live.
         node: NodeId,
+        /// One's own.
+        identity: String,
     },
     /// A token to come back with.
     Token {

@@ -110,9 +110,10 @@ impl Model {
         member.client = Some(client);
         member.token_until_s = token_until_s;
         let (room, node) = (member.room, member.seat.node);
+        let identity = member.who.identity.clone();
         let me = view(member);
         self.clients.insert(client, id);
-        self.tell(client, ToClient::Resumed { node });
+        self.tell(client, ToClient::Resumed { node, identity });
 
         let left = self.rooms.get(&room).into_iter().flat_map(|room| &room.departed);
         let mut views: Vec<MemberView> =

@@ -3,8 +3,8 @@
 use super::*;
 
 fn bytes(message: ToClient) -> Vec<u8> {
-    let encoder = Encoder::new(vec![], &[]);
-    encoder.encode(message).expect("there is something to say").to_vec()
+    let encoder = Encoder::new(vec![], &IceConfig::default());
+    encoder.encode(message, 0).expect("there is something to say").to_vec()
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_client_takes_up_its_member_within_the_window() {
     assert_eq!(scene.sees(&bob, "alice").unwrap().gone, None, "others notice nothing");
     let again = scene.resume(&alice);
     let told = scene.take_told(&again);
-    assert!(matches!(told[0], ToClient::Resumed { node: NODE }));
+    assert!(matches!(told[0], ToClient::Resumed { node: NODE, .. }));
     let ToClient::Members(members) = &told[1] else { panic!("{told:?}") };
     assert_eq!(members.len(), 2);
     assert_eq!((members[0].sid.as_str(), members[0].tracks[0].sid.as_str()), (&*again.sid, &*sid));
