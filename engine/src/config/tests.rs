@@ -81,7 +81,8 @@ fn a_whole_file_is_read() {
     let config = load_file(
         "[signal]\nbind = \"[::1]:80\"\nkeys = { a = \"x\", b = \"y\" }\nconnects_per_s = 7\nspread = true\n\
          dev_page = true\n[room]\naudio_top = 3\n\
-         [ice]\nstun = [\"stun:stun.test\"]\nturn = [\"turn:turn.test:3478\", \"turns:[::1]:5349?transport=tcp\"]\n\
+         [ice]\nstun = [\"stun:stun.test\"]\n\
+         turn = [\"turn:turn.test:3478\", \"turns:[::1]:5349?transport=tcp\"]\n\
          turn_secret = \"north\"\nturn_ttl_s = 3600\n[media]\nbind = \"192.0.2.1\"\nport = 0x1F00\n\
          advertise = [\"192.0.2.1\", \"2001:db8::1\"]\nloopback = true\n\
          stun_discover = \"stun.test:3478\"\n\
@@ -182,26 +183,6 @@ fn a_file_that_will_not_do_names_field_line_and_mend() {
              Give one like 0.0.0.0:7880 or [::]:7880.",
         ),
         (
-            "[room]\naudio_top = 17\n",
-            "room.audio_top (line 2 of FILE): 17 is no count of microphones. \
-             Give a whole number from 0 to 16.",
-        ),
-        (
-            "[ice]\nturn = [\"stun:a\"]\n",
-            "ice.turn (line 2 of FILE): \"stun:a\" is no address of a TURN server. \
-             Give one like turn:host:3478.",
-        ),
-        (
-            "[ice]\nturn = [\"turn:a\"]\n",
-            "ice.turn_secret: not set, and the servers of ice.turn let nobody in without it. \
-             Set ANTIPODE_ICE_TURN_SECRET to the static-auth-secret of the TURN servers.",
-        ),
-        (
-            "[ice]\nturn_ttl_s = 10\n",
-            "ice.turn_ttl_s (line 2 of FILE): 10 is no count of seconds. \
-             Give a whole number from 60 to 604800.",
-        ),
-        (
             "[node]\ncores = [1, 1]\n",
             "node.cores (line 2 of FILE): a core stands twice. Name each core once.",
         ),
@@ -226,6 +207,35 @@ fn a_file_that_will_not_do_names_field_line_and_mend() {
     assert!(refusal(load_file("[media]\nport = \n")).starts_with("the file (line 2 of FILE): "));
     let missing = Config::load(Mode::Service, Some(Path::new("/nowhere.toml")), &[], &[]);
     assert!(refusal(missing).starts_with("--config /nowhere.toml: "));
+}
+
+#[test]
+fn rooms_and_servers_that_will_not_do_name_field_line_and_mend() {
+    let rows = [
+        (
+            "[room]\naudio_top = 17\n",
+            "room.audio_top (line 2 of FILE): 17 is no count of microphones. \
+             Give a whole number from 0 to 16.",
+        ),
+        (
+            "[ice]\nturn = [\"stun:a\"]\n",
+            "ice.turn (line 2 of FILE): \"stun:a\" is no address of a TURN server. \
+             Give one like turn:host:3478.",
+        ),
+        (
+            "[ice]\nturn = [\"turn:a\"]\n",
+            "ice.turn_secret: not set, and the servers of ice.turn let nobody in without it. \
+             Set ANTIPODE_ICE_TURN_SECRET to the static-auth-secret of the TURN servers.",
+        ),
+        (
+            "[ice]\nturn_ttl_s = 10\n",
+            "ice.turn_ttl_s (line 2 of FILE): 10 is no count of seconds. \
+             Give a whole number from 60 to 604800.",
+        ),
+    ];
+    for (text, want) in rows {
+        assert_eq!(refusal(load_file(text)), want, "{text}");
+    }
 }
 
 #[test]

@@ -105,14 +105,7 @@ fn plain(message: ToClient) -> Option<Message> {
             Message::TrackSubscribed(proto::TrackSubscribed { track_sid: track })
         }
         ToClient::Delivery { publisher, track, paused } => {
-            let state =
-                if paused { proto::StreamState::Paused } else { proto::StreamState::Active };
-            let info = proto::StreamStateInfo {
-                participant_sid: publisher,
-                track_sid: track,
-                state: state as i32,
-            };
-            Message::StreamStateUpdate(proto::StreamStateUpdate { stream_states: vec![info] })
+            Message::StreamStateUpdate(stream_state(publisher, track, paused))
         }
         ToClient::Permission { publisher, track, allowed } => {
             Message::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate {
@@ -178,6 +171,16 @@ fn session_description(
         id: description.id,
         mid_to_track_id: tracks.into_iter().collect::<HashMap<_, _>>(),
     }
+}
+
+fn stream_state(
+    participant_sid: String,
+    track_sid: String,
+    paused: bool,
+) -> proto::StreamStateUpdate {
+    let state = if paused { proto::StreamState::Paused } else { proto::StreamState::Active } as i32;
+    let info = proto::StreamStateInfo { participant_sid, track_sid, state };
+    proto::StreamStateUpdate { stream_states: vec![info] }
 }
 
 /// Both forms: the first for clients that know of one codec, the second for the others.
