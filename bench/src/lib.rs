@@ -38,6 +38,7 @@ pub fn packet(ext_seq: u64, arrival: Instant) -> Packet {
         }),
         mark: Mark { begins: true, sync: true, ..Mark::default() },
         descriptor: None,
+        sender_clock: None,
         extensions: Default::default(),
         arrival,
         payload: payload.into(),

@@ -135,6 +135,9 @@ struct Media {
     /// The addresses that clients are told to send media to; every address of the host when left out
     #[arg(long, value_name = "IP[,IP]")]
     advertise: Option<String>,
+    /// Ask this STUN server for the public address behind a one-to-one NAT, and tell clients that
+    #[arg(long, value_name = "HOST:PORT")]
+    stun_discover: Option<String>,
     /// How many shards; one for each core when left out
     #[arg(long, value_name = "N")]
     shards: Option<String>,
@@ -183,6 +186,7 @@ impl Media {
     fn flags(&self) -> Vec<Flag> {
         given([
             ("--advertise", &self.advertise),
+            ("--stun-discover", &self.stun_discover),
             ("--shards", &self.shards),
             ("--cores", &self.cores),
             ("--media-port", &self.media_port),
@@ -246,6 +250,7 @@ mod tests {
             "dev",
             "--bind=a",
             "--advertise=a",
+            "--stun-discover=a",
             "--shards=a",
             "--cores=a",
             "--media-port=a",

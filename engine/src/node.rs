@@ -64,6 +64,7 @@ pub(crate) fn compose(config: &Config, secret: Vec<u8>) -> NodeConfig {
         },
         advertise: media.advertise.clone(),
         include_loopback: media.loopback,
+        stun_discover: media.stun_discover.clone(),
         driver: match node.runtime {
             Runtime::Auto => DriverChoice::Auto,
             Runtime::Glommio => DriverChoice::Glommio,

@@ -1,9 +1,10 @@
 //! `antipode signal`: the control plane.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use antipode_signaling::{
-    AdmissionLimits, ApiKey, ControlListen, SignalConfig, SignalError, serve,
+    AdmissionLimits, ApiKey, ControlListen, IceConfig, SignalConfig, SignalError, serve,
 };
 use tokio::sync::oneshot;
 
@@ -79,12 +80,24 @@ fn compose(config: &Config) -> Result<SignalConfig, Refusal> {
         keys: signal.keys.iter().map(key).collect(),
         spread: signal.spread,
         dev_page: signal.dev_page,
-        ice_servers: vec![],
+        ice: ice(config),
+        audio_top: config.room.audio_top,
         admission: AdmissionLimits {
             connects_per_s: signal.connects_per_s,
             ..AdmissionLimits::default()
         },
     })
+}
+
+fn ice(config: &Config) -> IceConfig {
+    let ice = &config.ice;
+    let secret = ice.turn_secret.as_ref().map(crate::config::Secret::reveal);
+    IceConfig {
+        stun: ice.stun.clone(),
+        turn: ice.turn.clone(),
+        turn_secret: secret.unwrap_or_default().as_bytes().to_vec(),
+        turn_ttl: Duration::from_secs(ice.turn_ttl_s.into()),
+    }
 }
 
 fn api_key(key: &str, secret: &crate::config::Secret) -> ApiKey {

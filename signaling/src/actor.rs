@@ -327,6 +327,7 @@ impl Actor {
     }
 
     async fn flush(&mut self) {
+        let now_s = read_clocks().unix_s();
         while let Some(effect) = self.model.poll() {
             match effect {
                 Effect::Command { seat, command } => {
@@ -343,7 +344,7 @@ impl Actor {
                 }
                 Effect::Tell { clients, message } => {
                     tracing::trace!(?clients, message = %Variant(&message));
-                    if let Some(frame) = self.encoder.encode(message) {
+                    if let Some(frame) = self.encoder.encode(message, now_s) {
                         for client in clients {
                             self.send_client(client, ToSocket::Frame(frame.clone()));
                         }

@@ -1,10 +1,14 @@
 //! What the control plane must be told at its start.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use antipode_base::limits::{SIGNAL_CLIENTS_MAX, SIGNAL_CONNECTS_BURST, SIGNAL_CONNECTS_PER_S};
+use antipode_base::limits::{
+    AUDIO_TOP_MAX, SIGNAL_CLIENTS_MAX, SIGNAL_CONNECTS_BURST, SIGNAL_CONNECTS_PER_S,
+};
 
 /// See the crate's documentation. Its `Debug` shows no secret.
 #[derive(Clone)]
@@ -22,8 +26,11 @@ pub struct SignalConfig {
     /// For development: the page may mint its own tokens with the first key, and clients may ask
     /// for simulated faults.
     pub dev_page: bool,
-    /// Handed to clients. Empty by default: the media addresses are public ones.
-    pub ice_servers: Vec<IceServer>,
+    /// Handed to clients.
+    pub ice: IceConfig,
+    /// How many of a room's microphones a member hears at once: the loudest. 0: all. At most
+    /// [`AUDIO_TOP_MAX`].
+    pub audio_top: u8,
     /// Who gets in, and how fast.
     pub admission: AdmissionLimits,
 }
@@ -37,7 +44,8 @@ impl fmt::Debug for SignalConfig {
             .field("keys", &self.keys)
             .field("spread", &self.spread)
             .field("dev_page", &self.dev_page)
-            .field("ice_servers", &self.ice_servers)
+            .field("ice", &self.ice)
+            .field("audio_top", &self.audio_top)
             .field("admission", &self.admission)
             .finish()
     }
@@ -67,21 +75,66 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// A STUN or TURN server that clients are told of.
-#[derive(Clone, PartialEq, Eq)]
-pub struct IceServer {
-    /// `stun:`, `turn:` or `turns:` addresses (RFC 7064, RFC 7065).
-    pub urls: Vec<String>,
-    /// TURN user, or empty.
-    pub username: String,
-    /// TURN password, or empty.
-    pub credential: String,
+/// The STUN and TURN servers that clients are told of. None by default: the media addresses are
+/// public ones, and the server needs no help to be found.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct IceConfig {
+    /// `stun:` or `stuns:` addresses (RFC 7064).
+    pub stun: Vec<String>,
+    /// `turn:` or `turns:` addresses (RFC 7065).
+    pub turn: Vec<String>,
+    /// Shared with the TURN servers; what credentials for them are made of.
+    pub turn_secret: Vec<u8>,
+    /// How long such credentials are good.
+    pub turn_ttl: Duration,
 }
 
-impl fmt::Debug for IceServer {
+/// Shows no secret.
+impl fmt::Debug for IceConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IceServer {{ urls: {:?}, credential: redacted }}", self.urls)
+        f.debug_struct("IceConfig")
+            .field("stun", &self.stun)
+            .field("turn", &self.turn)
+            .field("turn_secret", &"redacted")
+            .field("turn_ttl", &self.turn_ttl)
+            .finish()
     }
+}
+
+/// Schemes of [`IceConfig::stun`].
+pub const STUN_SCHEMES: [&str; 2] = ["stun", "stuns"];
+/// Schemes of [`IceConfig::turn`].
+pub const TURN_SCHEMES: [&str; 2] = ["turn", "turns"];
+
+/// Whether a browser would take this as the address of a STUN or TURN server: one that it does not
+/// take makes it refuse the whole connection.
+///
+/// ```text
+///   scheme ":" host [":" port] ["?transport=" ("udp" | "tcp")]     the last for TURN alone
+/// ```
+pub fn is_ice_url(url: &str, schemes: &[&str]) -> bool {
+    let Some((scheme, rest)) = url.split_once(':') else { return false };
+    let (place, transport) = match rest.split_once('?') {
+        Some((place, query)) => (place, query.strip_prefix("transport=")),
+        None => (rest, Some("udp")),
+    };
+    let asks = rest.contains('?');
+    let bracketed = place.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host_fits, port) = match bracketed {
+        Some((host, port)) => (host.parse::<Ipv6Addr>().is_ok(), port),
+        None => {
+            let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
+            let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+            (!host.is_empty() && host.chars().all(fits), port)
+        }
+    };
+    let port_fits = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|port| port.parse::<NonZeroU16>().is_ok());
+    schemes.contains(&scheme)
+        && host_fits
+        && port_fits
+        && transport.is_some_and(|transport| ["udp", "tcp"].contains(&transport))
+        && (!asks || scheme.starts_with("turn"))
 }
 
 /// Limits before any work; the defaults are those of [`antipode_base::limits`].
@@ -159,6 +212,20 @@ impl SignalConfig {
         if self.admission.connects_per_s > 0 && self.admission.connects_burst == 0 {
             return wrong("admission.connects_burst", "0 lets nobody in", "set at least 1");
         }
+        let ice = &self.ice;
+        if !ice.stun.iter().all(|url| is_ice_url(url, &STUN_SCHEMES)) {
+            return wrong("ice.stun", "no address of a STUN server", "give stun:host:port");
+        }
+        if !ice.turn.iter().all(|url| is_ice_url(url, &TURN_SCHEMES)) {
+            return wrong("ice.turn", "no address of a TURN server", "give turn:host:port");
+        }
+        if !ice.turn.is_empty() && (ice.turn_secret.is_empty() || ice.turn_ttl.is_zero()) {
+            let mend = "set the secret that the TURN servers have, and a time above 0";
+            return wrong("ice.turn_secret", "no credentials for the TURN servers", mend);
+        }
+        if self.audio_top > AUDIO_TOP_MAX {
+            return wrong("audio_top", "too many", "set at most 16, or 0 for all");
+        }
         Ok(())
     }
 }
@@ -175,11 +242,13 @@ mod tests {
             keys: vec![ApiKey { key: "devkey".into(), secret: "key-hush".into() }],
             spread: false,
             dev_page: false,
-            ice_servers: vec![IceServer {
-                urls: vec!["turn:turn.test".into()],
-                username: "u".into(),
-                credential: "turn-hush".into(),
-            }],
+            ice: IceConfig {
+                stun: vec!["stun:stun.test".into()],
+                turn: vec!["turn:turn.test".into()],
+                turn_secret: b"turn-hush".to_vec(),
+                turn_ttl: Duration::from_secs(60),
+            },
+            audio_top: 3,
             admission: AdmissionLimits::default(),
         }
     }
@@ -189,18 +258,25 @@ mod tests {
         let text = format!("{:?}", config());
         assert!(text.contains("devkey") && text.contains("turn:turn.test"), "{text}");
         assert!(!text.contains("hush"), "{text}");
-        assert!(!text.contains(&format!("{:?}", b"control-hush")), "{text}");
+        for secret in [&b"control-hush"[..], b"turn-hush"] {
+            assert!(!text.contains(&format!("{secret:?}")), "{text}");
+        }
     }
 
     #[test]
     fn refuses_what_cannot_work_and_names_the_field() {
         type Spoil = fn(&mut SignalConfig);
-        let table: [(Spoil, &str); 5] = [
+        let table: [(Spoil, &str); 10] = [
             (|c| c.keys.clear(), "keys"),
             (|c| c.keys[0].secret.clear(), "keys"),
             (|c| c.keys.push(c.keys[0].clone()), "keys"),
             (|c| c.control_secret.clear(), "control.secret"),
             (|c| c.admission.connects_burst = 0, "admission.connects_burst"),
+            (|c| c.ice.stun.push("turn:turn.test".into()), "ice.stun"),
+            (|c| c.ice.turn.push("stun:turn.test".into()), "ice.turn"),
+            (|c| c.ice.turn_secret.clear(), "ice.turn_secret"),
+            (|c| c.ice.turn_ttl = Duration::ZERO, "ice.turn_secret"),
+            (|c| c.audio_top = AUDIO_TOP_MAX + 1, "audio_top"),
         ];
         assert!(config().check().is_ok());
         for (spoil, field) in table {
@@ -209,5 +285,34 @@ mod tests {
             let error = config.check().unwrap_err().to_string();
             assert!(error.starts_with(field), "{error}");
         }
+    }
+
+    #[test]
+    fn addresses_that_a_browser_takes() {
+        for (url, fits) in [
+            ("turn:turn.example.org", true),
+            ("turn:turn.example.org:3478", true),
+            ("turns:turn.example.org:5349?transport=tcp", true),
+            ("turn:192.0.2.1:3478?transport=udp", true),
+            ("turn:[2001:db8::1]:3478", true),
+            ("turn:[2001:db8::1]", true),
+            ("turn:", false),
+            ("turn", false),
+            ("turn://turn.example.org", false),
+            ("turn:user@turn.example.org", false),
+            ("turn:turn.example.org:", false),
+            ("turn:turn.example.org:0", false),
+            ("turn:turn.example.org:70000", false),
+            ("turn:turn.example.org?transport=sctp", false),
+            ("turn:turn.example.org?", false),
+            ("turn:[turn]:3478", false),
+            ("turn:2001:db8::1", false),
+            ("TURN:turn.example.org", false),
+            ("stun:stun.example.org", false),
+        ] {
+            assert_eq!(is_ice_url(url, &TURN_SCHEMES), fits, "{url}");
+        }
+        assert!(is_ice_url("stun:stun.example.org:3478", &STUN_SCHEMES));
+        assert!(!is_ice_url("stun:stun.example.org?transport=udp", &STUN_SCHEMES));
     }
 }

@@ -44,7 +44,7 @@ mod sid;
 pub mod token;
 mod variant;
 
-pub use config::{AdmissionLimits, ApiKey, ControlListen, IceServer, SignalConfig, SignalError};
+pub use config::{AdmissionLimits, ApiKey, ControlListen, IceConfig, SignalConfig, SignalError};
 pub use model::member::Permissions;
 pub use model::track::Source;
 pub use server::serve;

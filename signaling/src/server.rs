@@ -47,8 +47,9 @@ pub async fn serve(
         spread: config.spread,
         one_node: matches!(config.control, ControlListen::Unix(_)),
         simulate: config.dev_page,
+        audio_top: config.audio_top,
     };
-    let encoder = Encoder::new(config.keys.clone(), &config.ice_servers);
+    let encoder = Encoder::new(config.keys.clone(), &config.ice);
     let (actor, handle) = actor::new(options, encoder);
     let shared = Arc::new(Shared {
         keys: config.keys.clone(),

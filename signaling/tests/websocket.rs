@@ -161,7 +161,7 @@ async fn the_next_process_takes_over_from_the_node() {
             _ => None,
         })
         .await;
-    let (_, sid) = publish(&mut alice, &mut node, session).await;
+    let (track, sid) = publish(&mut alice, &mut node, session).await;
     let mut memo = node.memo(member).await;
     while !String::from_utf8_lossy(&memo.bytes).contains(MID) {
         memo = node.memo(member).await;
@@ -183,8 +183,12 @@ async fn the_next_process_takes_over_from_the_node() {
         _ => None,
     };
     assert_eq!(node.until(offered).await, session);
-    let publishes = |(_, command): &(ShardId, Command)| matches!(command, Command::Publish { .. });
-    assert!(!node.commands.iter().any(publishes), "nothing is published anew");
+    let publishes = |(_, command): &(ShardId, Command)| match command {
+        Command::Publish { track, client_id, .. } => Some((*track, client_id.clone())),
+        _ => None,
+    };
+    let published: Vec<_> = node.commands.iter().filter_map(publishes).collect();
+    assert_eq!(published, [(track, "cam".to_owned())], "the same, said again; nothing new");
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use antipode_base::limits::SHARDS_MAX;
+use antipode_base::limits::{AUDIO_TOP_MAX, SHARDS_MAX};
+use antipode_signaling::config::{STUN_SCHEMES, TURN_SCHEMES, is_ice_url};
 
 use super::{Config, ControlAddress, LogFormat, MediaTcp, Runtime, Secret};
 use super::{Fault, Origin, Refusal, Value};
@@ -12,6 +13,8 @@ use super::{Fault, Origin, Refusal, Value};
 pub(crate) const UNIX_PATH_MAX: usize = 107;
 /// Characters of the shortest control secret that is taken.
 const CONTROL_SECRET_MIN: usize = 16;
+/// STUN or TURN servers that one client is told of.
+const ICE_URLS_MAX: usize = 16;
 /// Cores that have a number: as many as the kernel's own `CPU_SETSIZE`.
 const CORES_MAX: i64 = 1_024;
 
@@ -111,6 +114,54 @@ pub(crate) const FIELDS: &[Field] = &[
         shown: |c| plain(c.signal.dev_page),
     },
     Field {
+        path: "room.audio_top",
+        env: "ANTIPODE_ROOM_AUDIO_TOP",
+        flag: None,
+        takes: "count, 0 to 16; 0 is all",
+        help: "microphones that a member hears at once, the loudest; recorders and agents hear all",
+        set: |c, v| audio_top(v).map(|count| c.room.audio_top = count),
+        shown: |c| plain(i64::from(c.room.audio_top)),
+    },
+    Field {
+        path: "ice.stun",
+        env: "ANTIPODE_ICE_STUN",
+        flag: None,
+        takes: "list of stun:host:port",
+        help: "STUN servers that clients are told of; they need none to reach Antipode",
+        set: |c, v| ice_urls(v, &STUN_SCHEMES, "STUN").map(|all| c.ice.stun = all),
+        shown: |c| list(c.ice.stun.iter().cloned()),
+    },
+    Field {
+        path: "ice.turn",
+        env: "ANTIPODE_ICE_TURN",
+        flag: None,
+        takes: "list of turn:host:port or turns:host:port, with ?transport=tcp for TCP",
+        help: "TURN servers that clients are told of",
+        set: |c, v| ice_urls(v, &TURN_SCHEMES, "TURN").map(|all| c.ice.turn = all),
+        shown: |c| list(c.ice.turn.iter().cloned()),
+    },
+    Field {
+        path: "ice.turn_secret",
+        env: "ANTIPODE_ICE_TURN_SECRET",
+        flag: None,
+        takes: "text",
+        help: "the static-auth-secret of the TURN servers, to make each client its credentials",
+        set: |c, v| turn_secret(v).map(|secret| c.ice.turn_secret = Some(secret)),
+        shown: |c| match &c.ice.turn_secret {
+            None => Shown::Unset("none: ice.turn must be empty"),
+            Some(secret) => Shown::Secret(secret.reveal().into()),
+        },
+    },
+    Field {
+        path: "ice.turn_ttl_s",
+        env: "ANTIPODE_ICE_TURN_TTL_S",
+        flag: None,
+        takes: "seconds, 60 to 604800",
+        help: "how long such credentials are good; longer than a call",
+        set: |c, v| turn_ttl(v).map(|ttl| c.ice.turn_ttl_s = ttl),
+        shown: |c| plain(i64::from(c.ice.turn_ttl_s)),
+    },
+    Field {
         path: "media.bind",
         env: "ANTIPODE_MEDIA_BIND",
         flag: None,
@@ -160,6 +211,18 @@ pub(crate) const FIELDS: &[Field] = &[
         help: "tell clients the loopback addresses too",
         set: |c, v| v.boolean().map(|flag| c.media.loopback = flag),
         shown: |c| plain(c.media.loopback),
+    },
+    Field {
+        path: "media.stun_discover",
+        env: "ANTIPODE_STUN_DISCOVER",
+        flag: Some("--stun-discover"),
+        takes: "host:port of a STUN server",
+        help: "learn the public address behind a one-to-one NAT at the start, and tell clients that",
+        set: |c, v| host_and_port(v).map(|server| c.media.stun_discover = Some(server)),
+        shown: |c| match &c.media.stun_discover {
+            None => Shown::Unset("nobody is asked"),
+            Some(server) => plain(server.clone()),
+        },
     },
     Field {
         path: "node.shards",
@@ -351,6 +414,53 @@ fn cores(value: &Value) -> Result<Vec<usize>, Fault> {
         return Err(Fault::new("a core stands twice", "Name each core once"));
     }
     Ok(all)
+}
+
+fn audio_top(value: &Value) -> Result<u8, Fault> {
+    let count = value.integer("count of microphones", 0, i64::from(AUDIO_TOP_MAX))?;
+    Ok(u8::try_from(count).expect("the range was checked"))
+}
+
+fn ice_urls(value: &Value, schemes: &[&str; 2], what: &str) -> Result<Vec<String>, Fault> {
+    let mut all: Vec<String> = vec![];
+    for item in value.list("list of addresses")? {
+        let noun = format!("address of a {what} server");
+        let url = item.text(&noun)?.trim();
+        if !is_ice_url(url, schemes) {
+            return Err(item.fault(&noun, &format!("Give one like {}:host:3478", schemes[0])));
+        }
+        if !all.iter().any(|known| known == url) {
+            all.push(url.to_owned());
+        }
+    }
+    if all.len() > ICE_URLS_MAX {
+        let fault = format!("{} servers; clients try each of them", all.len());
+        return Err(Fault::new(fault, format!("Name at most {ICE_URLS_MAX}")));
+    }
+    Ok(all)
+}
+
+fn turn_secret(value: &Value) -> Result<Secret, Fault> {
+    match value {
+        Value::Raw(text) | Value::Text(text) if !text.is_empty() => Ok(Secret::new(text)),
+        _ => Err(Fault::new("this is no text", "Give the static-auth-secret of the TURN server")),
+    }
+}
+
+fn turn_ttl(value: &Value) -> Result<u32, Fault> {
+    let ttl = value.integer("count of seconds", 60, 604_800)?;
+    Ok(u32::try_from(ttl).expect("the range was checked"))
+}
+
+fn host_and_port(value: &Value) -> Result<String, Fault> {
+    let noun = "STUN server";
+    let text = value.text(noun)?.trim();
+    let fits = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let bare = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+        !host.is_empty() && !bare && port.parse::<std::num::NonZeroU16>().is_ok()
+    });
+    let mend = "Give host:port, such as stun.example.org:3478 or [2001:db8::1]:3478";
+    if fits { Ok(text.to_owned()) } else { Err(value.fault(noun, mend)) }
 }
 
 fn connects(value: &Value) -> Result<u32, Fault> {

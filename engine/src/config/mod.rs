@@ -34,6 +34,10 @@ const CONTROL_SOCKET: &str = "/run/antipode/control.sock";
 /// glommio warns of each ring whose buffers it may not register, on hosts with the usual limit of
 /// locked memory. Media does not use those buffers.
 const LOG_FILTER: &str = "info,glommio=error";
+/// Nobody can follow more voices at once, and smaller rooms are not touched by it.
+const AUDIO_TOP: u8 = 8;
+/// A day, as the TURN REST API recommends.
+const TURN_TTL_S: u32 = 86_400;
 /// The file that is read when no flag names another.
 pub(crate) const CONFIG_ENV: &str = "ANTIPODE_CONFIG";
 
@@ -50,6 +54,8 @@ pub(crate) enum Mode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
     pub(crate) signal: SignalFields,
+    pub(crate) room: RoomFields,
+    pub(crate) ice: IceFields,
     pub(crate) media: MediaFields,
     pub(crate) node: NodeFields,
     pub(crate) control: ControlFields,
@@ -71,6 +77,24 @@ pub(crate) struct SignalFields {
     pub(crate) dev_page: bool,
 }
 
+/// `[room]`: what holds in every room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoomFields {
+    /// How many microphones a member hears at once, the loudest first; 0: all.
+    pub(crate) audio_top: u8,
+}
+
+/// `[ice]`: the STUN and TURN servers that clients are told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IceFields {
+    pub(crate) stun: Vec<String>,
+    pub(crate) turn: Vec<String>,
+    /// What the TURN servers have as their `static-auth-secret`.
+    pub(crate) turn_secret: Option<Secret>,
+    /// How long the credentials made with it are good.
+    pub(crate) turn_ttl_s: u32,
+}
+
 /// `[media]`: the ports of the media plane and what clients are told of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MediaFields {
@@ -83,6 +107,8 @@ pub(crate) struct MediaFields {
     pub(crate) advertise: Vec<IpAddr>,
     /// Offer loopback addresses too.
     pub(crate) loopback: bool,
+    /// `host:port` of a STUN server to ask for our public address.
+    pub(crate) stun_discover: Option<String>,
 }
 
 /// Where ICE-TCP listens.
@@ -207,12 +233,20 @@ impl Config {
                 spread: false,
                 dev_page: dev,
             },
+            room: RoomFields { audio_top: AUDIO_TOP },
+            ice: IceFields {
+                stun: vec![],
+                turn: vec![],
+                turn_secret: None,
+                turn_ttl_s: TURN_TTL_S,
+            },
             media: MediaFields {
                 bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
                 port: 7882,
                 tcp: MediaTcp::Beside,
                 advertise: vec![],
                 loopback: dev,
+                stun_discover: None,
             },
             node: NodeFields { shards: None, cores: vec![], pin: true, runtime: Runtime::Auto },
             control: ControlFields { address, secret: None },
@@ -259,6 +293,13 @@ impl Config {
                 "node.shards",
                 format!("{shards} shards and {cores} cores contradict one another"),
                 "Leave out --shards, or name as many cores in --cores",
+            ));
+        }
+        if !self.ice.turn.is_empty() && self.ice.turn_secret.is_none() {
+            return Err(Refusal::new(
+                "ice.turn_secret",
+                "not set, and the servers of ice.turn let nobody in without it",
+                "Set ANTIPODE_ICE_TURN_SECRET to the static-auth-secret of the TURN servers",
             ));
         }
         if self.node.cores.len() > SHARDS_MAX {

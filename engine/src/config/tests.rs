@@ -81,8 +81,12 @@ fn defaults_are_those_that_users_rely_on() {
 fn a_whole_file_is_read() {
     let config = load_file(
         "[signal]\nbind = \"[::1]:80\"\nkeys = { a = \"x\", b = \"y\" }\nconnects_per_s = 7\nspread = true\n\
-         dev_page = true\n[media]\nbind = \"192.0.2.1\"\nport = 0x1F00\ntcp = \"[::1]:7\"\n\
+         dev_page = true\n[room]\naudio_top = 3\n\
+         [ice]\nstun = [\"stun:stun.test\"]\n\
+         turn = [\"turn:turn.test:3478\", \"turns:[::1]:5349?transport=tcp\"]\n\
+         turn_secret = \"north\"\nturn_ttl_s = 3600\n[media]\nbind = \"192.0.2.1\"\nport = 0x1F00\ntcp = \"[::1]:7\"\n\
          advertise = [\"192.0.2.1\", \"2001:db8::1\"]\nloopback = true\n\
+         stun_discover = \"stun.test:3478\"\n\
          [node]\nshards = 3\ncores = [1, \"3-4\"]\npin = false\nruntime = \"epoll\"\n\
          [control]\naddress = \"tcp:[2001:db8::2]:7884\"\nsecret = \"0123456789abcdef\"\n\
          [log]\nfilter = \"warn,antipode=debug\"\nformat = \"json\"\n",
@@ -96,12 +100,20 @@ fn a_whole_file_is_read() {
             spread: true,
             dev_page: true,
         },
+        room: RoomFields { audio_top: 3 },
+        ice: IceFields {
+            stun: vec!["stun:stun.test".into()],
+            turn: vec!["turn:turn.test:3478".into(), "turns:[::1]:5349?transport=tcp".into()],
+            turn_secret: Some(Secret::new("north")),
+            turn_ttl_s: 3_600,
+        },
         media: MediaFields {
             bind: "192.0.2.1".parse().unwrap(),
             port: 0x1F00,
             tcp: MediaTcp::At("[::1]:7".parse().unwrap()),
             advertise: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             loopback: true,
+            stun_discover: Some("stun.test:3478".into()),
         },
         node: NodeFields {
             shards: Some(3),
@@ -133,6 +145,7 @@ fn shown_secrets_are_redacted() {
     let mut config = Config::defaults(Mode::Dev);
     config.signal.keys = vec![("visible".into(), Secret::new("hidden-one"))];
     config.control.secret = Some(Secret::new("hidden-two-hidden"));
+    config.ice.turn_secret = Some(Secret::new("hidden-three"));
     for text in [show(&config, Secrets::Redacted), format!("{config:?}")] {
         assert!(!text.contains("hidden"), "{text}");
         assert!(text.contains("visible"), "{text}");
@@ -205,6 +218,35 @@ fn a_file_that_will_not_do_names_field_line_and_mend() {
 }
 
 #[test]
+fn rooms_and_servers_that_will_not_do_name_field_line_and_mend() {
+    let rows = [
+        (
+            "[room]\naudio_top = 17\n",
+            "room.audio_top (line 2 of FILE): 17 is no count of microphones. \
+             Give a whole number from 0 to 16.",
+        ),
+        (
+            "[ice]\nturn = [\"stun:a\"]\n",
+            "ice.turn (line 2 of FILE): \"stun:a\" is no address of a TURN server. \
+             Give one like turn:host:3478.",
+        ),
+        (
+            "[ice]\nturn = [\"turn:a\"]\n",
+            "ice.turn_secret: not set, and the servers of ice.turn let nobody in without it. \
+             Set ANTIPODE_ICE_TURN_SECRET to the static-auth-secret of the TURN servers.",
+        ),
+        (
+            "[ice]\nturn_ttl_s = 10\n",
+            "ice.turn_ttl_s (line 2 of FILE): 10 is no count of seconds. \
+             Give a whole number from 60 to 604800.",
+        ),
+    ];
+    for (text, want) in rows {
+        assert_eq!(refusal(load_file(text)), want, "{text}");
+    }
+}
+
+#[test]
 fn flags_and_environment_that_will_not_do_name_themselves() {
     let rows = [
         ("--shards", "0", "node.shards (--shards): \"0\" is no count of shards. "),
@@ -213,6 +255,21 @@ fn flags_and_environment_that_will_not_do_name_themselves() {
         ("--runtime", "tokio", "node.runtime (--runtime): \"tokio\" is no runtime. Give one of: "),
         ("--advertise", "0.0.0.0", "media.advertise (--advertise): nobody can send to 0.0.0.0. "),
         ("--advertise", "10.0.0.1,x", "media.advertise (--advertise): \"x\" is no IP address. "),
+        (
+            "--stun-discover",
+            "a",
+            "media.stun_discover (--stun-discover): \"a\" is no STUN server. ",
+        ),
+        (
+            "--stun-discover",
+            "::1:1",
+            "media.stun_discover (--stun-discover): \"::1:1\" is no STUN ",
+        ),
+        (
+            "--stun-discover",
+            "a:0",
+            "media.stun_discover (--stun-discover): \"a:0\" is no STUN server. ",
+        ),
         ("--control", "unix:a", "control.address (--control): \"unix:a\" is no control address. "),
         ("--control", "tcp:a", "control.address (--control): \"tcp:a\" is no control address. "),
         ("--log", "a=b=c", "log.filter (--log): \"a=b=c\" is no log filter. "),
@@ -246,6 +303,7 @@ fn what_is_wrong_with_a_secret_is_said_without_it() {
         "[signal.keys]\na = [\"hush\"]\n",
         "[signal.keys]\na = \"hush\n",
         "[signal.keys]\na = hush\n",
+        "[ice]\nturn_secret = [\"hush\"]\n",
         "[control]\nsecret = \"hush\"\n",
         "[control]\nsecret = [\"hush\"]\n",
         "[control]\nsecret = hush\n",

@@ -171,7 +171,8 @@ pub enum Command {
         sdp: String,
     },
     /// Announces a track: the next offer's section whose `a=msid` names `client_id`, or else the
-    /// first unbound section of that kind, is this track.
+    /// first unbound section of that kind, is this track. Idempotent: of a track that is live
+    /// already, what notices told is told again.
     Publish {
         /// The publishing session.
         session: SessionId,

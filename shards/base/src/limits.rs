@@ -24,6 +24,8 @@ pub const MEMBERS_PER_ROOM_MAX: usize = 8_192;
 pub const TRACKS_PER_SESSION_MAX: usize = 16;
 /// Tracks that one session may receive at once.
 pub const SUBSCRIPTIONS_PER_SESSION_MAX: usize = 512;
+/// Microphones of a room that a session may be limited to at once.
+pub const AUDIO_TOP_MAX: u8 = 16;
 /// Hops of one track: local viewers, shards and nodes together.
 pub const HOPS_PER_TRACK_MAX: usize = 16_384;
 /// Packets of each layer of a video track that a shard keeps for repeats: about two seconds.
@@ -193,6 +195,10 @@ pub const DATA_DESTINATIONS_MAX: usize = 256;
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(1_000);
 /// A layer without packets for this long counts as stopped.
 pub const LAYER_SILENCE: Duration = Duration::from_millis(1_500);
+/// A node's first pause before it asks a STUN server again; each further one is twice as long.
+pub const STUN_RETRY: Duration = Duration::from_millis(500);
+/// How long a node waits for a STUN server before it refuses to start.
+pub const STUN_TIMEOUT: Duration = Duration::from_secs(5);
 /// A session that never connects is ended after this.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a shard reports levels of its speakers.

@@ -25,6 +25,9 @@ pub struct NodeConfig {
     pub advertise: Vec<IpAddr>,
     /// Tell clients the loopback addresses as well; for development.
     pub include_loopback: bool,
+    /// `host:port` of a STUN server that is asked for the address by which the world sees the media
+    /// port; clients are told that address too.
+    pub stun_discover: Option<String>,
     /// Which way to wait.
     pub driver: DriverChoice,
     /// Where signaling listens.
@@ -44,6 +47,7 @@ impl NodeConfig {
             tcp: Some(SocketAddr::from(([0u16; 8], TCP_PORT))),
             advertise: Vec::new(),
             include_loopback: false,
+            stun_discover: None,
             driver: DriverChoice::Auto,
             control,
             secret,
@@ -66,6 +70,7 @@ impl fmt::Debug for NodeConfig {
             .field("tcp", &self.tcp)
             .field("advertise", &self.advertise)
             .field("include_loopback", &self.include_loopback)
+            .field("stun_discover", &self.stun_discover)
             .field("driver", &self.driver)
             .field("control", &self.control)
             .finish_non_exhaustive()

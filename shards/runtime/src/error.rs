@@ -49,6 +49,17 @@ pub enum NodeError {
         /// What there was instead.
         found: String,
     },
+    /// The public address could not be learned.
+    #[error(
+        "media.stun_discover {server}: {why}; name the public address in --advertise instead, or \
+         another server"
+    )]
+    Stun {
+        /// Who was asked.
+        server: String,
+        /// What came of it.
+        why: String,
+    },
     /// A core that this process may not run on.
     #[error(
         "node.cores: core {core} is not among those of this process ({allowed}); change --cores"

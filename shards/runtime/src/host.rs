@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use antipode_base::limits::SHARDS_MAX;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::NodeConfig;
 use crate::error::NodeError;
-use crate::net::{socket, steer, sys};
+use crate::net::{socket, steer, stun, sys};
 use crate::tcp::listener;
 
 /// glommio refuses to start an executor below this, in bytes.
@@ -357,7 +357,8 @@ fn tcp_media(tcp: Option<SocketAddr>) -> Check {
 
 fn candidates(config: &NodeConfig) -> Check {
     let found = socket::host_addresses().and_then(|host| {
-        socket::candidates(config.media, &config.advertise, config.include_loopback, &host)
+        let advertise = advertised(config, &host)?;
+        socket::candidates(config.media, &advertise, config.include_loopback, &host)
     });
     match found {
         Ok(found) => {
@@ -366,6 +367,15 @@ fn candidates(config: &NodeConfig) -> Check {
         }
         Err(error) => Check::fail("advertise", "nothing", error.to_string()),
     }
+}
+
+/// The addresses to tell clients; empty: those of the host. Asks the STUN server, if there is one.
+pub(crate) fn advertised(config: &NodeConfig, host: &[IpAddr]) -> Result<Vec<IpAddr>, NodeError> {
+    let mut transaction = [0; 12];
+    aws_lc_rs::rand::fill(&mut transaction)
+        .map_err(|_| NodeError::system("random numbers")(io::ErrorKind::Other.into()))?;
+    let server = config.stun_discover.as_deref();
+    stun::addresses(server, config.media, &config.advertise, host, transaction)
 }
 
 /// Names in a folder; none when there is no such folder.

@@ -74,11 +74,12 @@ impl Node {
         host::raise_limits();
         let cores = host::plan_cores(config)?;
         let driver = choose_driver(config.driver)?;
+        let own = socket::host_addresses()?;
+        // Before the group is there: one of its sockets would get the answer, nobody knows which.
+        let advertise = host::advertised(config, &own)?;
         let group = socket::open_group(config.media, cores.len())?;
         group.log();
-        let own = socket::host_addresses()?;
-        let media =
-            socket::candidates(group.address, &config.advertise, config.include_loopback, &own)?;
+        let media = socket::candidates(group.address, &advertise, config.include_loopback, &own)?;
         let tcp = config.tcp.map(|at| Place::open(at, config, &own)).transpose()?;
         let media_tcp = tcp.as_ref().map_or(Vec::new(), |place| place.candidates.clone());
         let (_, claims) = steer::install(&group.borrowed());

@@ -13,7 +13,7 @@ use proto::signal_request::Message;
 
 use crate::model::member::{Audience, AudienceRule};
 use crate::model::message::{Description, Request, Retouch, Simulate};
-use crate::model::track::{LayerSpec, Marks, Source, TrackSpec, Wish};
+use crate::model::track::{LayerSpec, Marks, Source, TrackSpec, Viewing, Wish};
 
 /// One frame of a client.
 #[derive(Debug)]
@@ -112,11 +112,9 @@ fn inbound(message: Message) -> Inbound {
         Message::Subscription(update) => {
             Request::Subscribe { wanted: update.subscribe, tracks: subscription_tracks(update) }
         }
-        Message::TrackSetting(settings) => Request::Tune {
-            paused: settings.disabled,
-            wish: wish(&settings),
-            tracks: settings.track_sids,
-        },
+        Message::TrackSetting(settings) => {
+            Request::Tune { viewing: viewing(&settings), tracks: settings.track_sids }
+        }
         Message::Leave(_) => Request::Leave,
         #[allow(deprecated)]
         Message::UpdateLayers(update) => {
@@ -162,11 +160,21 @@ fn subscription_tracks(update: proto::UpdateSubscription) -> Vec<String> {
     tracks
 }
 
-fn wish(settings: &proto::UpdateTrackSettings) -> Wish {
-    if settings.width > 0 && settings.height > 0 {
-        Wish::Size(settings.width, settings.height)
-    } else {
-        Wish::Quality(settings.quality.clamp(0, 2) as u8)
+/// Sizes, rates and ranks that no screen has are cut to the largest that is told apart.
+fn viewing(settings: &proto::UpdateTrackSettings) -> Viewing {
+    let pixels = |count: u32| u16::try_from(count).unwrap_or(u16::MAX);
+    let byte = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
+    let sized = settings.width > 0 && settings.height > 0;
+    let off = settings.quality == proto::VideoQuality::Off as i32;
+    Viewing {
+        paused: settings.disabled || (off && !sized),
+        wish: if sized {
+            Wish::Size(pixels(settings.width), pixels(settings.height))
+        } else {
+            Wish::Quality(settings.quality.clamp(0, 2) as u8)
+        },
+        fps: byte(settings.fps),
+        rank: byte(settings.priority),
     }
 }
 

@@ -8,8 +8,9 @@ use livekit_protocol as proto;
 use prost::Message as _;
 use proto::signal_response::Message;
 
+use super::ice::IceServers;
 use super::infos;
-use crate::config::{ApiKey, IceServer};
+use crate::config::{ApiKey, IceConfig};
 use crate::model::member::Wire;
 use crate::model::message::{Description, Gone, Joined, Outcome, Then, ToClient};
 use crate::token;
@@ -17,24 +18,24 @@ use crate::token;
 /// What the messages need beside the model's words.
 pub(crate) struct Encoder {
     keys: Vec<ApiKey>,
-    ice_servers: Vec<proto::IceServer>,
+    ice: IceServers,
 }
 
 impl Encoder {
-    pub(crate) fn new(keys: Vec<ApiKey>, ice_servers: &[IceServer]) -> Self {
-        Encoder { keys, ice_servers: infos::ice_servers(ice_servers) }
+    pub(crate) fn new(keys: Vec<ApiKey>, ice: &IceConfig) -> Self {
+        Encoder { keys, ice: IceServers::new(ice) }
     }
 
-    /// The frame, or `None` when there is nothing to say.
-    pub(crate) fn encode(&self, message: ToClient) -> Option<Bytes> {
-        self.message(message).map(frame)
+    /// The frame, or `None` when there is nothing to say. `now_s`: seconds since 1970.
+    pub(crate) fn encode(&self, message: ToClient, now_s: u64) -> Option<Bytes> {
+        self.message(message, now_s).map(frame)
     }
 
-    fn message(&self, message: ToClient) -> Option<Message> {
+    fn message(&self, message: ToClient, now_s: u64) -> Option<Message> {
         Some(match message {
-            ToClient::Joined(joined) => Message::Join(self.join(&joined)),
-            ToClient::Resumed { node } => Message::Reconnect(proto::ReconnectResponse {
-                ice_servers: self.ice_servers.clone(),
+            ToClient::Joined(joined) => Message::Join(self.join(&joined, now_s)),
+            ToClient::Resumed { node, identity } => Message::Reconnect(proto::ReconnectResponse {
+                ice_servers: self.ice.of(&identity, now_s),
                 server_info: Some(infos::server(node)),
                 ..Default::default()
             }),
@@ -48,8 +49,8 @@ impl Encoder {
             ToClient::Offer { description, tracks } => {
                 Message::Offer(session_description("offer", description, tracks))
             }
-            ToClient::LayersWanted { track, codec } => {
-                Message::SubscribedQualityUpdate(layers_wanted(track, codec))
+            ToClient::LayersWanted { track, codec, qualities } => {
+                Message::SubscribedQualityUpdate(layers_wanted(track, codec, qualities))
             }
             ToClient::Response { request_id, outcome, message, publish } => {
                 Message::RequestResponse(response(request_id, outcome, message, publish))
@@ -59,13 +60,13 @@ impl Encoder {
         })
     }
 
-    fn join(&self, joined: &Joined) -> proto::JoinResponse {
+    fn join(&self, joined: &Joined, now_s: u64) -> proto::JoinResponse {
         proto::JoinResponse {
             room: Some(infos::room(&joined.room)),
             participant: Some(infos::member(&joined.me)),
             other_participants: joined.others.iter().map(infos::member).collect(),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
-            ice_servers: self.ice_servers.clone(),
+            ice_servers: self.ice.of(&joined.me.who.identity, now_s),
             subscriber_primary: joined.wire == Wire::Two,
             ping_interval: SIGNAL_PING_INTERVAL.as_secs() as i32,
             ping_timeout: SIGNAL_PING_TIMEOUT.as_secs() as i32,
@@ -102,6 +103,9 @@ fn plain(message: ToClient) -> Option<Message> {
         }
         ToClient::Watched { track } => {
             Message::TrackSubscribed(proto::TrackSubscribed { track_sid: track })
+        }
+        ToClient::Delivery { publisher, track, paused } => {
+            Message::StreamStateUpdate(stream_state(publisher, track, paused))
         }
         ToClient::Permission { publisher, track, allowed } => {
             Message::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate {
@@ -169,10 +173,26 @@ fn session_description(
     }
 }
 
-fn layers_wanted(track_sid: String, codec: &str) -> proto::SubscribedQualityUpdate {
-    // A track of one or two layers calls them as it likes: all three names are said.
-    let quality = |quality| proto::SubscribedQuality { quality, enabled: true };
-    let qualities: Vec<_> = (0..3).map(quality).collect();
+fn stream_state(
+    participant_sid: String,
+    track_sid: String,
+    paused: bool,
+) -> proto::StreamStateUpdate {
+    let state = if paused { proto::StreamState::Paused } else { proto::StreamState::Active } as i32;
+    let info = proto::StreamStateInfo { participant_sid, track_sid, state };
+    proto::StreamStateUpdate { stream_states: vec![info] }
+}
+
+/// Both forms: the first for clients that know of one codec, the second for the others.
+fn layers_wanted(
+    track_sid: String,
+    codec: &str,
+    qualities: [bool; 3],
+) -> proto::SubscribedQualityUpdate {
+    let qualities: Vec<_> = (0..)
+        .zip(qualities)
+        .map(|(quality, enabled)| proto::SubscribedQuality { quality, enabled })
+        .collect();
     #[allow(deprecated)]
     proto::SubscribedQualityUpdate {
         track_sid,
@@ -216,3 +236,6 @@ fn leave(why: Gone, then: Then) -> proto::LeaveRequest {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

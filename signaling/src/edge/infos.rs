@@ -4,7 +4,6 @@ use antipode_base::ids::NodeId;
 use antipode_base::media::Kind;
 use livekit_protocol as proto;
 
-use crate::config::IceServer;
 use crate::model::member::{Permissions, Phase};
 use crate::model::message::{Gone, MemberView, RoomView};
 use crate::model::quality::Level;
@@ -41,18 +40,6 @@ pub(crate) fn server(node: NodeId) -> proto::ServerInfo {
 pub(crate) fn codecs() -> Vec<proto::Codec> {
     let codec = |mime: &&str| proto::Codec { mime: (*mime).to_owned(), ..Default::default() };
     CODECS.iter().map(codec).collect()
-}
-
-/// STUN and TURN.
-pub(crate) fn ice_servers(servers: &[IceServer]) -> Vec<proto::IceServer> {
-    servers
-        .iter()
-        .map(|server| proto::IceServer {
-            urls: server.urls.clone(),
-            username: server.username.clone(),
-            credential: server.credential.clone(),
-        })
-        .collect()
 }
 
 /// A room.

@@ -5,6 +5,7 @@
 //! | [`decode`] | binary frames and the join request in the URL → the model's words |
 //! | [`encode`] | the model's words → binary frames |
 //! | [`infos`] | how members, rooms and tracks look on the wire |
+//! | `ice` | the STUN and TURN servers, with credentials of each member's own |
 //! | [`socket`] | one WebSocket: limits, pings, queue, the reason of its end |
 //!
 //! Frames are protobuf `SignalRequest` and `SignalResponse`. Two paths differ in the number of peer
@@ -13,5 +14,6 @@
 
 pub mod decode;
 pub(crate) mod encode;
-pub(crate) mod infos;
+mod ice;
+mod infos;
 pub(crate) mod socket;

@@ -130,7 +130,7 @@ impl Model {
             away_since: None,
             quality: None,
             media_lost: false,
-            rebuilt: false,
+            rebuilt: None,
             dirty: false,
         }
     }
@@ -142,6 +142,9 @@ impl Model {
                 &[(publish, Role::Publish), (subscribe, Role::Subscribe)]
             }
         };
+        // A recording wants everybody, and so may a program.
+        let all = member.permissions.recorder || member.permissions.agent;
+        let audio_top = if all { 0 } else { self.options.audio_top };
         for &(session, role) in roles {
             let open = OpenSession {
                 session,
@@ -151,7 +154,7 @@ impl Model {
                 grants: member.permissions.grants(),
                 identity: member.who.identity.clone(),
                 sid: member.sid.clone(),
-                audio_top: 0,
+                audio_top,
             };
             self.command(member.seat, Command::OpenSession(open));
         }

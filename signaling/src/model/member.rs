@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use antipode_base::command::{Grants, Tune};
+use antipode_base::command::Grants;
 use antipode_base::ids::{MemberId, NodeId, RoomId, SessionId, ShardId, TrackId};
 use serde::{Deserialize, Serialize};
 
 use super::ClientId;
 use super::quality::Grade;
-use super::track::{Source, Track};
+use super::track::{Source, Track, Viewing};
 
 /// Who someone is towards others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,7 +160,9 @@ pub(crate) struct Subscription {
     /// The shard was told to send it.
     pub active: bool,
     /// `None`: everything.
-    pub tune: Option<Tune>,
+    pub viewing: Option<Viewing>,
+    /// The shard holds it back for want of bandwidth.
+    pub starved: bool,
 }
 
 /// Whom a publisher lets receive its tracks.
@@ -237,9 +239,10 @@ pub(crate) struct Member {
     /// Its media is gone though its client still speaks; the client gets a moment to say goodbye.
     #[serde(skip)]
     pub media_lost: bool,
-    /// Found in a snapshot; its client has not told its own view yet.
+    /// Found in a snapshot; its client has not told its own view yet. The tracks were live by the
+    /// memo.
     #[serde(skip)]
-    pub rebuilt: bool,
+    pub rebuilt: Option<Vec<TrackId>>,
     /// The memo is behind.
     #[serde(skip)]
     pub dirty: bool,

@@ -10,7 +10,7 @@ use antipode_base::notice::Slot;
 
 use super::member::{Audience, ClientTraits, Identity, Permissions, Phase, Wire};
 use super::quality::Grade;
-use super::track::{Track, TrackSpec, Wish};
+use super::track::{Track, TrackSpec, Viewing};
 use crate::token::TokenRequest;
 
 /// Someone wants to come in. The token is verified, the limits are kept.
@@ -87,10 +87,8 @@ pub enum Request {
     Tune {
         /// Public ids.
         tracks: Vec<String>,
-        /// Nothing for now.
-        paused: bool,
-        /// How much of it.
-        wish: Wish,
+        /// The new wish.
+        viewing: Viewing,
     },
     /// Who may receive one's tracks.
     Audience(Audience),
@@ -273,6 +271,8 @@ pub(crate) enum ToClient {
     Resumed {
         /// Where one's sessions live.
         node: NodeId,
+        /// One's own.
+        identity: String,
     },
     /// A token to come back with.
     Token {
@@ -323,12 +323,23 @@ pub(crate) enum ToClient {
         /// Public id.
         track: String,
     },
-    /// All layers of one's track are wanted.
+    /// Which layers of one's track are wanted.
     LayersWanted {
         /// Public id.
         track: String,
         /// Lower-case name of the codec.
         codec: &'static str,
+        /// Low, medium, high.
+        qualities: [bool; 3],
+    },
+    /// A track that one receives stands still for want of bandwidth, or goes on.
+    Delivery {
+        /// Public id of the publisher.
+        publisher: String,
+        /// Public id of the track.
+        track: String,
+        /// It stands still.
+        paused: bool,
     },
     /// Whether one may receive a track.
     Permission {

@@ -65,7 +65,7 @@ impl Now {
     }
 
     /// Seconds since 1970.
-    fn unix_s(self) -> u64 {
+    pub(crate) fn unix_s(self) -> u64 {
         u64::try_from(self.unix_us / 1_000_000).unwrap_or(0)
     }
 }
@@ -120,6 +120,8 @@ pub(crate) struct Options {
     pub one_node: bool,
     /// Clients may order faults.
     pub simulate: bool,
+    /// How many of a room's microphones a member hears at once; 0: all.
+    pub audio_top: u8,
 }
 
 /// Something that becomes due. A timer is never taken back: whoever handles it checks whether it

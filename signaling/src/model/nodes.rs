@@ -188,7 +188,8 @@ impl Model {
             }
         }
         member.away_since = Some(now.at);
-        member.rebuilt = true;
+        let live = member.tracks.iter().filter(|track| track.live.is_some());
+        member.rebuilt = Some(live.map(|track| track.id).collect());
         // The last change may not have reached the memo; clients drop what looks older.
         member.version += 16;
         let id = member.id;
@@ -225,11 +226,26 @@ impl Model {
         }
         let Some(member) = self.members.get(&id) else { return };
         let (seat, session) = (member.seat, member.sessions.publish());
-        let muted: Vec<(TrackId, bool)> =
-            member.tracks.iter().map(|track| (track.id, track.spec.muted)).collect();
-        for (track, muted) in muted {
+        let tracks: Vec<(TrackId, bool, Command)> = member
+            .tracks
+            .iter()
+            .map(|track| (track.id, track.spec.muted, track.announcement(session)))
+            .collect();
+        for (track, muted, publish) in tracks {
+            self.command(seat, publish);
             self.command(seat, Command::Mute { session, track, muted });
         }
+        self.forget_states(id);
+    }
+
+    /// What shards tell only as it changes may have changed unheard. Until they tell it anew, all
+    /// layers are in demand: a viewer would sooner notice one that is missing.
+    fn forget_states(&mut self, id: MemberId) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.tracks.iter_mut().for_each(|track| track.demand = None);
+        member.subscriptions.values_mut().for_each(|found| found.starved = false);
+        self.touch(id);
+        self.repeat_states(id);
     }
 
     fn repeat_spans(&mut self, node: NodeId) {

@@ -79,6 +79,10 @@ impl Model {
             Notice::SubscriptionRefused { track, reason, .. } => {
                 self.subscription_refused(id, track, &reason);
             }
+            Notice::Delivery { track, paused, .. } => self.delivery(id, track, paused),
+            Notice::Demand { track, layer_max, .. } if self.owns(id, track) => {
+                self.track_demanded(track, layer_max);
+            }
             Notice::Quality(quality) => self.graded(id, &quality, now),
             Notice::SessionEnded { session, reason } => {
                 tracing::debug!(%session, ?reason, "session ended");

@@ -23,7 +23,7 @@ impl Model {
             Request::Publish(spec) => self.publish(id, spec, now),
             Request::Mute { track, muted } => self.mute(id, &track, muted, now),
             Request::Subscribe { tracks, wanted } => self.want(id, &tracks, wanted),
-            Request::Tune { tracks, paused, wish } => self.tune(id, &tracks, paused, wish),
+            Request::Tune { tracks, viewing } => self.tune(id, &tracks, viewing),
             Request::Audience(audience) => self.set_audience(id, audience),
             Request::Profile { request_id, name, metadata, attributes } => {
                 let outcome = self.update_profile(id, name, metadata, attributes);
@@ -131,24 +131,20 @@ impl Model {
     }
 
     /// After a resume the client tells which tracks it publishes. If it counts on one that we do
-    /// not know, or that went live while we were down so that the notice is lost, the two sides
-    /// cannot be made equal and it must come anew.
+    /// not know, the two sides cannot be made equal and it must come anew.
     fn sync(&mut self, id: MemberId, published: &[String], now: Now) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let rebuilt = member.rebuilt;
-        let known = |sid: &String| {
-            let track = member.tracks.iter().find(|track| track.sid == *sid);
-            track.is_some_and(|track| track.live.is_some() || !rebuilt)
-        };
+        let known = |sid: &String| member.tracks.iter().any(|track| track.sid == *sid);
         if !published.iter().all(known) {
             return self.remove(id, Gone::StateMismatch, Some(Then::Rejoin), now);
         }
-        // A notice of a track's end may have been lost while we were down.
-        if std::mem::take(&mut member.rebuilt) {
+        // A notice of a track's end may have been lost while we were down. One that was not live
+        // yet may still be on its way at the client.
+        if let Some(were_live) = member.rebuilt.take() {
             let ended: Vec<_> = member
                 .tracks
                 .iter()
-                .filter(|track| track.live.is_some() && !published.contains(&track.sid))
+                .filter(|track| were_live.contains(&track.id) && !published.contains(&track.sid))
                 .map(|track| track.id)
                 .collect();
             let (seat, session) = (member.seat, member.sessions.publish());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use antipode_base::command::Command;
-use antipode_base::ids::MemberId;
+use antipode_base::ids::{MemberId, TrackId};
 use antipode_base::limits::{NODE_WAIT, RESUME_WINDOW};
 
 use super::member::Sessions;
@@ -110,9 +110,10 @@ impl Model {
         member.client = Some(client);
         member.token_until_s = token_until_s;
         let (room, node) = (member.room, member.seat.node);
+        let identity = member.who.identity.clone();
         let me = view(member);
         self.clients.insert(client, id);
-        self.tell(client, ToClient::Resumed { node });
+        self.tell(client, ToClient::Resumed { node, identity });
 
         let left = self.rooms.get(&room).into_iter().flat_map(|room| &room.departed);
         let mut views: Vec<MemberView> =
@@ -127,7 +128,20 @@ impl Model {
             self.tell(client, ToClient::Room(view));
         }
         self.give_token(id, now);
+        self.repeat_states(id);
         self.restart_ice(id);
+    }
+
+    /// What is told as it changes may have changed, or been lost, while there was no WebSocket.
+    pub(super) fn repeat_states(&mut self, id: MemberId) {
+        let Some(member) = self.members.get(&id) else { return };
+        let tracks: Vec<TrackId> = member.tracks.iter().map(|track| track.id).collect();
+        let active = member.subscriptions.iter().filter(|(_, found)| found.active);
+        let states: Vec<(TrackId, bool)> = active.map(|(id, found)| (*id, found.starved)).collect();
+        tracks.into_iter().for_each(|track| self.tell_layers(id, track));
+        for (track, starved) in states {
+            self.tell_delivery(id, track, starved);
+        }
     }
 
     /// Where we offer, we restart ICE too (RFC 8839 §4.4.1.1.1); an offer that was lost with the

@@ -3,12 +3,11 @@
 use antipode_base::command::{Command, Subscribe, Tune};
 use antipode_base::ids::{MemberId, RoomId, TrackId};
 use antipode_base::limits::SUBSCRIPTIONS_PER_SESSION_MAX;
-use antipode_base::media::Layer;
 
 use super::Model;
 use super::member::Subscription;
 use super::message::ToClient;
-use super::track::Wish;
+use super::track::{Track, Viewing};
 
 impl Model {
     /// A newcomer gets every track that it may have.
@@ -94,7 +93,7 @@ impl Model {
         on: bool,
     ) {
         let Some(member) = self.members.get_mut(&viewer) else { return };
-        member.subscriptions.insert(track, Subscription { active: on, ..current });
+        member.subscriptions.insert(track, Subscription { active: on, starved: false, ..current });
         self.touch(viewer);
         if on {
             self.send_subscription(viewer, publisher, track);
@@ -125,9 +124,11 @@ impl Model {
             track_label: source.sid.clone(),
         };
         let seat = to.seat;
-        let tune = to.subscriptions.get(&track).and_then(|subscription| subscription.tune);
+        let viewing = to.subscriptions.get(&track).and_then(|subscription| subscription.viewing);
+        let tune = source.tune_for(viewing);
         self.command(seat, Command::Subscribe(subscribe));
-        if let Some(tune) = tune {
+        // A shard begins with the default; repeated after a lost link, it may have another one.
+        if viewing.is_some() || tune != Tune::default() {
             self.command(seat, Command::Tune { session, track, tune });
         }
     }
@@ -175,40 +176,89 @@ impl Model {
     }
 
     /// A viewer's wish for some tracks.
-    pub(super) fn tune(&mut self, viewer: MemberId, sids: &[String], paused: bool, wish: Wish) {
+    pub(super) fn tune(&mut self, viewer: MemberId, sids: &[String], viewing: Viewing) {
         for sid in sids.iter().take(SUBSCRIPTIONS_PER_SESSION_MAX) {
             let Some((publisher, track)) = self.find_track(viewer, sid) else { continue };
-            let layer_max = self
-                .members
-                .get(&publisher)
-                .and_then(|publisher| publisher.track(track))
-                .map_or(Layer::TOP, |track| track.layer_for(wish));
-            self.set_tune(viewer, track, Tune { paused, layer_max, ..Tune::default() });
+            self.set_viewing(viewer, publisher, track, viewing);
         }
     }
 
-    /// Pauses or resumes without a word on layers.
+    /// Pauses without a word on layers.
     pub(super) fn pause(&mut self, viewer: MemberId, sids: &[String]) {
         for sid in sids.iter().take(SUBSCRIPTIONS_PER_SESSION_MAX) {
-            let Some((_, track)) = self.find_track(viewer, sid) else { continue };
-            let tune = self.members.get(&viewer).and_then(|m| m.subscriptions.get(&track)?.tune);
-            self.set_tune(viewer, track, Tune { paused: true, ..tune.unwrap_or_default() });
+            let Some((publisher, track)) = self.find_track(viewer, sid) else { continue };
+            let before = self.members.get(&viewer).and_then(|m| m.subscriptions.get(&track));
+            let before = before.and_then(|subscription| subscription.viewing).unwrap_or_default();
+            self.set_viewing(viewer, publisher, track, Viewing { paused: true, ..before });
         }
     }
 
-    fn set_tune(&mut self, viewer: MemberId, track: TrackId, tune: Tune) {
+    fn set_viewing(
+        &mut self,
+        viewer: MemberId,
+        publisher: MemberId,
+        track: TrackId,
+        viewing: Viewing,
+    ) {
+        let Some(source) = self.members.get(&publisher).and_then(|m| m.track(track)).cloned()
+        else {
+            return;
+        };
         let Some(member) = self.members.get_mut(&viewer) else { return };
         let subscription = member.subscriptions.entry(track).or_default();
-        if subscription.tune == Some(tune) {
+        if subscription.viewing == Some(viewing) {
             return;
         }
-        subscription.tune = Some(tune);
-        let active = subscription.active;
-        let (seat, session) = (member.seat, member.sessions.subscribe());
+        let before = source.tune_for(subscription.viewing);
+        subscription.viewing = Some(viewing);
         self.touch(viewer);
-        if active {
+        self.send_tune(viewer, track, before, source.tune_for(Some(viewing)));
+    }
+
+    /// A publisher changed the sizes of a track's layers: a size in which it is shown may mean
+    /// another layer now.
+    pub(super) fn retune_viewers(&mut self, publisher: MemberId, before: &Track) {
+        let Some(member) = self.members.get(&publisher) else { return };
+        let Some(after) = member.track(before.id).cloned() else { return };
+        let Some(room) = self.rooms.get(&member.room) else { return };
+        for viewer in room.members.clone() {
+            let viewing = self
+                .members
+                .get(&viewer)
+                .and_then(|viewer| viewer.subscriptions.get(&after.id))
+                .and_then(|subscription| subscription.viewing);
+            self.send_tune(viewer, after.id, before.tune_for(viewing), after.tune_for(viewing));
+        }
+    }
+
+    /// Tells the viewer's shard of a change, if it is one and the track is sent.
+    fn send_tune(&mut self, viewer: MemberId, track: TrackId, before: Tune, tune: Tune) {
+        let Some(member) = self.members.get(&viewer) else { return };
+        let active = member.subscriptions.get(&track).is_some_and(|found| found.active);
+        if active && tune != before {
+            let (seat, session) = (member.seat, member.sessions.subscribe());
             self.command(seat, Command::Tune { session, track, tune });
         }
+    }
+
+    /// A viewer's shard paused a track for want of bandwidth, or sends it again.
+    pub(super) fn delivery(&mut self, viewer: MemberId, track: TrackId, paused: bool) {
+        let Some(member) = self.members.get_mut(&viewer) else { return };
+        let Some(subscription) = member.subscriptions.get_mut(&track) else { return };
+        if subscription.active && subscription.starved != paused {
+            subscription.starved = paused;
+            self.touch(viewer);
+            self.tell_delivery(viewer, track, paused);
+        }
+    }
+
+    pub(super) fn tell_delivery(&mut self, viewer: MemberId, track: TrackId, paused: bool) {
+        let Some(publisher) = self.tracks.get(&track).and_then(|id| self.members.get(id)) else {
+            return;
+        };
+        let Some(track) = publisher.track(track).map(|track| track.sid.clone()) else { return };
+        let publisher = publisher.sid.clone();
+        self.tell_member(viewer, ToClient::Delivery { publisher, track, paused });
     }
 
     /// The live track with that public id in a viewer's room.

@@ -3,10 +3,10 @@
 use antipode_base::command::Command;
 use antipode_base::ids::{MemberId, TrackId};
 use antipode_base::limits::{LAYERS_MAX, NAME_MAX, TRACKS_PER_SESSION_MAX};
-use antipode_base::media::{Codec, Kind};
+use antipode_base::media::{Codec, Kind, Layer};
 
 use super::message::{Outcome, Retouch, ToClient};
-use super::track::{Live, Track, TrackSpec};
+use super::track::{Demand, Live, Track, TrackSpec};
 use super::{Model, Now};
 
 impl Model {
@@ -41,16 +41,6 @@ impl Model {
         let sid = crate::sid::track(&mut self.rng, spec.kind, spec.source);
         let Some(member) = self.members.get_mut(&id) else { return };
         let (seat, session) = (member.seat, member.sessions.publish());
-        let publish = Command::Publish {
-            session,
-            track,
-            kind: spec.kind,
-            client_id: spec.client_id.clone(),
-            codec: spec.codec,
-            source: spec.source.of_media(),
-            red: !spec.marks.disable_red,
-            stereo: spec.marks.stereo,
-        };
         let muted = spec.muted;
         let new = Track {
             id: track,
@@ -58,12 +48,14 @@ impl Model {
             spec,
             live: None,
             watched: false,
+            demand: None,
             version_us: now.unix_us,
         };
         let published = ToClient::Published {
             client_id: new.spec.client_id.clone(),
             track: Box::new(new.clone()),
         };
+        let publish = new.announcement(session);
         member.tracks.push(new);
         self.tracks.insert(track, id);
         self.tracks_by_sid.insert(sid, track);
@@ -86,9 +78,13 @@ impl Model {
         }
         let first = found.live.replace(live).is_none();
         found.version_us = now.unix_us;
+        let demanded = found.demand.is_some();
         self.show(id);
         if first {
             self.refresh_viewers(id, track);
+        }
+        if first && demanded {
+            self.tell_layers(id, track);
         }
     }
 
@@ -131,17 +127,50 @@ impl Model {
         let Some(found) = self.members.get_mut(&id).and_then(|m| m.track_mut(track)) else {
             return;
         };
-        let (sid, kind, first) = (found.sid.clone(), found.spec.kind, !found.watched);
+        let (sid, unknown, first) = (found.sid.clone(), found.demand.is_none(), !found.watched);
         found.watched = true;
-        let codec = found.live.as_ref().map(|live| live.codec);
-        if let (Kind::Video, Some(codec)) = (kind, codec) {
-            let codec = codec_name(codec);
-            self.tell_member(id, ToClient::LayersWanted { track: sid.clone(), codec });
+        if unknown {
+            self.tell_layers(id, track);
         }
         if first {
             self.touch(id);
             self.tell_member(id, ToClient::Watched { track: sid });
         }
+    }
+
+    /// What the viewers of a track need changed.
+    pub(super) fn track_demanded(&mut self, track: TrackId, layer_max: Option<Layer>) {
+        let Some(&id) = self.tracks.get(&track) else { return };
+        let Some(found) = self.members.get_mut(&id).and_then(|m| m.track_mut(track)) else {
+            return;
+        };
+        let demand = Some(layer_max.map_or(Demand::Nothing, Demand::UpTo));
+        let before = (found.demand.is_some(), found.qualities_wanted());
+        if found.demand == demand {
+            return;
+        }
+        found.demand = demand;
+        let after = (true, found.qualities_wanted());
+        self.touch(id);
+        if before != after {
+            self.tell_layers(id, track);
+        }
+    }
+
+    /// Tells a publisher which layers of a video are wanted. Clients without dynacast do not
+    /// listen; the others stop what nobody looks at.
+    pub(super) fn tell_layers(&mut self, id: MemberId, track: TrackId) {
+        let Some(found) = self.members.get(&id).and_then(|member| member.track(track)) else {
+            return;
+        };
+        let Some(live) = found.live.as_ref().filter(|_| found.spec.kind == Kind::Video) else {
+            return;
+        };
+        // The SDK looks for the codec that it announced; any other name would make it publish a
+        // second stream (its backup codec).
+        let codec = codec_name(found.spec.codec.unwrap_or(live.codec));
+        let (track, qualities) = (found.sid.clone(), found.qualities_wanted());
+        self.tell_member(id, ToClient::LayersWanted { track, codec, qualities });
     }
 
     pub(super) fn mute(&mut self, id: MemberId, sid: &str, muted: bool, now: Now) {
@@ -160,17 +189,18 @@ impl Model {
     pub(super) fn retouch(&mut self, id: MemberId, sid: &str, change: Retouch, now: Now) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let Some(track) = member.track_by_sid(sid) else { return };
-        let before = track.spec.clone();
+        let before = track.clone();
         match change {
             Retouch::AudioFeatures(features) => track.spec.marks.audio_features = features,
             Retouch::Size(width, height) => (track.spec.width, track.spec.height) = (width, height),
             Retouch::Layers(layers) => track.spec.layers = layers,
         }
         if !is_within_limits(&track.spec) {
-            track.spec = before;
-        } else if track.spec != before {
+            track.spec = before.spec;
+        } else if track.spec != before.spec {
             track.version_us = now.unix_us;
             self.show(id);
+            self.retune_viewers(id, &before);
         }
     }
 }

@@ -10,7 +10,7 @@ use antipode_base::command::Command;
 use antipode_base::control::{self, Memo, ToNode, ToSignal, VERSION};
 use antipode_base::ids::{MemberId, NodeId, ShardId};
 use antipode_base::notice::Notice;
-use antipode_signaling::config::{AdmissionLimits, ApiKey, ControlListen, SignalConfig};
+use antipode_signaling::config::{AdmissionLimits, ApiKey, ControlListen, IceConfig, SignalConfig};
 use antipode_signaling::token::{self, TokenRequest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
@@ -50,7 +50,8 @@ pub fn config(control: PathBuf) -> SignalConfig {
         keys: vec![key()],
         spread: false,
         dev_page: true,
-        ice_servers: Vec::new(),
+        ice: IceConfig::default(),
+        audio_top: 0,
         admission: AdmissionLimits::default(),
     }
 }

@@ -220,7 +220,7 @@ impl Session {
 
     /// Tells signaling what is known of a published track.
     pub(crate) fn report_live(&mut self, track: TrackId, codec: Codec, fx: &mut Effects) {
-        let Some(publication) = self.publications.get(track) else { return };
+        let Some(publication) = self.publications.settle(track, codec) else { return };
         fx.notices.push_back(Notice::TrackLive {
             session: self.id,
             track,

@@ -22,6 +22,8 @@ pub(crate) struct Publication {
     pub(crate) codec_wish: Option<Codec>,
     /// Its section, once an offer had it.
     pub(crate) mid: Option<Mid>,
+    /// What is sent, once that is settled.
+    pub(crate) codec: Option<Codec>,
     /// Lowest layer first.
     pub(crate) layers: Vec<LayerInfo>,
 }
@@ -82,6 +84,13 @@ impl Publications {
     /// One of them.
     pub(crate) fn get(&self, track: TrackId) -> Option<&Publication> {
         self.list.iter().find(|publication| publication.track == track)
+    }
+
+    /// Remembers what a track was settled on.
+    pub(crate) fn settle(&mut self, track: TrackId, codec: Codec) -> Option<&Publication> {
+        let settled = self.list.iter_mut().find(|publication| publication.track == track)?;
+        settled.codec = Some(codec);
+        Some(settled)
     }
 
     /// Takes a track away.
@@ -209,6 +218,7 @@ mod tests {
             client_id: client_id.to_owned(),
             codec_wish: None,
             mid: None,
+            codec: None,
             layers: Vec::new(),
         }
     }

@@ -90,6 +90,15 @@ impl Shard {
         now: Instant,
     ) {
         let session = &mut self.sessions[key];
+        // Said again by a signaling process that may have lost our notices.
+        if let Some(known) = session.publications.get(track)
+            && (known.kind, &known.client_id) == (kind, &client_id)
+        {
+            if let Some(codec) = known.codec {
+                session.report_live(track, codec, &mut self.fx);
+            }
+            return;
+        }
         let refusal = if !session.grants.publish {
             Some("the token does not allow publishing")
         } else if session.publications.iter().count() >= TRACKS_PER_SESSION_MAX {
@@ -99,8 +108,15 @@ impl Shard {
         } else {
             None
         };
-        let publication =
-            Publication { track, kind, client_id, codec_wish, mid: None, layers: Vec::new() };
+        let publication = Publication {
+            track,
+            kind,
+            client_id,
+            codec_wish,
+            mid: None,
+            codec: None,
+            layers: vec![],
+        };
         let refusal = refusal.or_else(|| {
             let announced = session.publications.announce(publication);
             (!announced).then_some("the client's id of the track is taken")

@@ -8,6 +8,7 @@
 //! | [`trains`] | cutting a turn's datagrams into segmented sends |
 //! | [`locals`] | our addresses as clients know them and as the kernel does |
 //! | [`outbox`] | what still has to be sent |
+//! | [`stun`] | asking a STUN server for our public address, before the shards start |
 //! | [`sys`] | the unsafe part: batched socket calls, socket options, bpf(2) |
 
 pub(crate) mod bpf_asm;
@@ -15,5 +16,6 @@ pub(crate) mod locals;
 pub(crate) mod outbox;
 pub(crate) mod socket;
 pub(crate) mod steer;
+pub(crate) mod stun;
 pub(crate) mod sys;
 pub(crate) mod trains;

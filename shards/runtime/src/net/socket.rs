@@ -58,7 +58,7 @@ pub(crate) fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
         && matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
-fn describe(address: SocketAddr, error: io::Error) -> NodeError {
+pub(crate) fn describe(address: SocketAddr, error: io::Error) -> NodeError {
     match error.kind() {
         io::ErrorKind::AddrInUse => NodeError::PortTaken { port: address.port() },
         _ => NodeError::MediaSocket { address, error },
@@ -168,7 +168,7 @@ pub(crate) fn candidates(
 
 /// Not loopback, and not link-local IPv6, which means nothing without a zone that no candidate
 /// carries (RFC 8839 §5.1).
-fn is_reachable(ip: IpAddr) -> bool {
+pub(crate) fn is_reachable(ip: IpAddr) -> bool {
     let link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
     !ip.is_loopback() && !link_local
 }

@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use super::*;
-use antipode_base::media::Layer;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -132,25 +131,34 @@ fn an_announced_camera() {
 
 #[test]
 fn wishes_are_sizes_when_there_is_one() {
-    let settings = |width, height, quality, disabled| {
+    let settings = |(width, height), quality, disabled, (fps, priority)| {
         let settings = proto::UpdateTrackSettings {
             track_sids: vec!["TR_1".into()],
             width,
             height,
             quality,
             disabled,
-            ..Default::default()
+            fps,
+            priority,
         };
         match request(Message::TrackSetting(settings)) {
-            Request::Tune { tracks, paused, wish } if tracks == ["TR_1"] => (paused, wish),
+            Request::Tune { tracks, viewing } if tracks == ["TR_1"] => viewing,
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(settings(0, 0, 2, false), (false, Wish::Quality(2)));
-    assert_eq!(settings(0, 0, -4, false), (false, Wish::Quality(0)));
-    assert_eq!(settings(640, 360, 0, false), (false, Wish::Size(640, 360)));
-    assert_eq!(settings(0, 0, 0, true), (true, Wish::Quality(0)));
-    assert!(Layer::TOP > Layer::BASE);
+    let low = Viewing { wish: Wish::Quality(0), ..Viewing::default() };
+    let size = |width, height| Viewing { wish: Wish::Size(width, height), ..Viewing::default() };
+    let (none, plain) = ((0, 0), (0, 0));
+    assert_eq!(settings(none, 2, false, plain), Viewing::default());
+    assert_eq!(settings(none, -4, false, plain), low);
+    assert_eq!(settings(none, 0, true, plain), Viewing { paused: true, ..low });
+    assert_eq!(settings(none, 3, false, plain), Viewing { paused: true, ..Viewing::default() });
+    assert_eq!(settings((640, 360), 0, false, plain), size(640, 360));
+    assert_eq!(settings((640, 360), 3, false, plain), size(640, 360), "a size says more");
+    assert_eq!(settings((640, 0), 0, false, plain), low);
+    assert_eq!(settings((u32::MAX, 70_000), 0, false, plain), size(u16::MAX, u16::MAX));
+    assert_eq!(settings(none, 0, false, (15, 1)), Viewing { fps: 15, rank: 1, ..low });
+    assert_eq!(settings(none, 0, false, (256, u32::MAX)), Viewing { fps: 255, rank: 255, ..low });
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! A call as it should be: exact commands, exact messages.
 
 use super::*;
-use antipode_base::command::{CloseReason, Grants, OpenSession, Role, Subscribe, Tune};
+use antipode_base::command::{CloseReason, Grants, OpenSession, Priority, Role, Subscribe, Tune};
 use antipode_base::limits::{LEVEL_INTERVAL, QUALITY_INTERVAL};
 use antipode_base::media;
 use antipode_base::notice::{Level, Quality, Slot};
 
 use super::super::message::Retouch;
 use super::super::quality::Level as Grade;
-use super::super::track::Wish;
+use super::super::track::{Viewing, Wish};
 
 const ALL: Grants = Grants { publish: true, subscribe: true, publish_data: true };
 
@@ -158,7 +158,11 @@ fn negotiation_is_passed_on_with_public_names() {
     );
     let told = scene.take_told(&alice);
     assert!(told.contains(&ToClient::Watched { track: sid.clone() }));
-    assert!(told.contains(&ToClient::LayersWanted { track: sid, codec: "vp8" }));
+    assert!(told.contains(&ToClient::LayersWanted {
+        track: sid,
+        codec: "vp8",
+        qualities: [true; 3]
+    }));
     scene.notice(Notice::TrackWatched { track });
     let told = scene.take_told(&alice);
     assert!(!told.iter().any(|message| matches!(message, ToClient::Watched { .. })), "{told:?}");
@@ -235,16 +239,17 @@ fn mute_tune_and_unsubscribe_reach_the_shard() {
     scene.ask(&alice, Request::Mute { track: sid.clone(), muted: true });
     scene.ask(&alice, Request::Mute { track: sid.clone(), muted: true });
     assert!(scene.sees(&bob, "alice").unwrap().tracks[0].spec.muted);
-    let wish = Wish::Quality(0);
-    scene.ask(&bob, Request::Tune { tracks: tracks.clone(), paused: true, wish });
-    let wish = Wish::Size(640, 360);
-    scene.ask(&bob, Request::Tune { tracks: tracks.clone(), paused: false, wish });
+    let viewing = Viewing { paused: true, wish: Wish::Quality(0), ..Viewing::default() };
+    scene.ask(&bob, Request::Tune { tracks: tracks.clone(), viewing });
+    let viewing = Viewing { wish: Wish::Size(640, 360), ..Viewing::default() };
+    scene.ask(&bob, Request::Tune { tracks: tracks.clone(), viewing });
     scene.ask(&bob, Request::Subscribe { tracks: tracks.clone(), wanted: false });
     scene.ask(&bob, Request::Subscribe { tracks, wanted: true });
     let commands: Vec<Command> = scene.take_commands().into_iter().map(|(_, c)| c).collect();
     assert_eq!(commands[0], Command::Mute { session: alice.publish, track, muted: true });
     let tune = |paused, layer| Tune { paused, layer_max: Layer(layer), ..Tune::default() };
-    assert_eq!(commands[1], Command::Tune { session, track, tune: tune(true, 0) });
+    let thumbnail = Tune { priority: Priority::Thumbnail, ..tune(true, 0) };
+    assert_eq!(commands[1], Command::Tune { session, track, tune: thumbnail });
     assert_eq!(commands[2], Command::Tune { session, track, tune: tune(false, 1) });
     assert_eq!(commands[3], Command::Unsubscribe { session, track });
     assert!(matches!(&commands[4], Command::Subscribe(subscribe) if subscribe.track == track));

@@ -1,5 +1,6 @@
 //! The control plane at work: members, a node, virtual time. No socket, no clock, one seed.
 
+mod bandwidth;
 mod calls;
 mod rules;
 mod survival;

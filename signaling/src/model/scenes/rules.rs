@@ -1,13 +1,13 @@
 //! Who may do what, and what happens to those who may not, or who break.
 
 use super::*;
-use antipode_base::command::Tune;
 use antipode_base::limits::{ATTRIBUTES_MAX, MEMO_MAX, METADATA_MAX, NAME_MAX};
 use antipode_base::limits::{SUBSCRIPTIONS_PER_SESSION_MAX, TRACKS_PER_SESSION_MAX};
 use antipode_base::notice::EndReason;
 
 use super::super::member::{Audience, AudienceRule, Subscription};
 use super::super::message::{Outcome, Simulate};
+use super::super::track::{Viewing, Wish};
 
 fn outcomes(scene: &mut Scene, guest: &Guest) -> Vec<Outcome> {
     let told = scene.take_told(guest).into_iter();
@@ -272,9 +272,10 @@ fn the_fullest_member_fits_its_memo() {
     }
     let id = scene.model.members_by_sid[&guest.sid];
     let member = scene.model.members.get_mut(&id).unwrap();
-    let tune = Some(Tune { paused: true, ..Tune::default() });
+    let viewing = Some(Viewing { wish: Wish::Size(1, 1), ..Viewing::default() });
     for number in 0..SUBSCRIPTIONS_PER_SESSION_MAX {
-        let subscription = Subscription { wanted: Some(true), active: false, tune };
+        let subscription =
+            Subscription { wanted: Some(true), active: false, viewing, starved: false };
         member.subscriptions.insert(TrackId(number as u64), subscription);
     }
     let room = &scene.model.rooms[&member.room].record;

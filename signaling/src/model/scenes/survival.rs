@@ -32,7 +32,7 @@ fn a_client_takes_up_its_member_within_the_window() {
     assert_eq!(scene.sees(&bob, "alice").unwrap().gone, None, "others notice nothing");
     let again = scene.resume(&alice);
     let told = scene.take_told(&again);
-    assert!(matches!(told[0], ToClient::Resumed { node: NODE }));
+    assert!(matches!(told[0], ToClient::Resumed { node: NODE, .. }));
     let ToClient::Members(members) = &told[1] else { panic!("{told:?}") };
     assert_eq!(members.len(), 2);
     assert_eq!((members[0].sid.as_str(), members[0].tracks[0].sid.as_str()), (&*again.sid, &*sid));
@@ -132,11 +132,10 @@ fn the_successor_finds_every_member_and_its_tracks() {
     }));
     let subscribes = commands.iter().filter(|(_, c)| matches!(c, Command::Subscribe(_))).count();
     assert!(
-        subscribes >= 1
-            && commands.iter().all(|(_, command)| {
-                !matches!(command, Command::Publish { .. } | Command::CloseSession { .. })
-            })
+        subscribes >= 1 && commands.iter().all(|(_, c)| !matches!(c, Command::CloseSession { .. }))
     );
+    let publishes = commands.iter().filter(|(_, c)| matches!(c, Command::Publish { .. })).count();
+    assert_eq!(publishes, 2, "said again, for what the shard may have told nobody");
     let id = next.model.members_by_sid[&bob.sid];
     let mic = next.model.tracks_by_sid[&mic_sid];
     assert!(!next.model.members[&id].subscriptions[&mic].active, "what bob did not want stays so");
@@ -193,24 +192,46 @@ fn the_client_knows_best_what_it_still_publishes() {
     next.ask(&again, sync(&[&mic_sid]));
     let unpublish = Command::Unpublish { session: alice.publish, track: camera };
     assert_eq!(next.take_commands(), [(ShardId(0), unpublish)]);
+    next.live(&alice, camera, Kind::Video);
+    assert_eq!(next.sees(&again, "alice").unwrap().tracks.len(), 1, "a late notice is void");
     next.ask(&again, sync(&[&mic_sid, &camera_sid]));
     assert_eq!(next.was_left(&again), Some((Gone::StateMismatch, Then::Rejoin)));
 }
 
 #[test]
-fn a_notice_that_was_lost_with_signaling_is_made_good_by_a_fresh_start() {
+fn a_notice_that_was_lost_with_signaling_is_asked_for_again() {
     let mut scene = Scene::new();
     let alice = scene.join("lobby", "alice");
+    let bob = scene.join("lobby", "bob");
     scene.ask(&alice, Request::Publish(camera()));
     let (track, sid) = scene.announced(&alice);
+    let publish = scene.take_commands().pop().expect("the announcement");
     let before = memos(&scene);
     scene.live(&alice, track, Kind::Video);
-    let mut next = successor(&scene);
-    next.node_up(NODE, &before);
-    let again = next.resume(&alice);
-    let (tracks, paused, published) = (vec![], vec![], vec![sid]);
-    next.ask(&again, Request::Sync { tracks, wanted: false, paused, published });
-    assert_eq!(next.was_left(&again), Some((Gone::StateMismatch, Then::Rejoin)));
+
+    for client_knows in [true, false] {
+        let mut next = successor(&scene);
+        next.node_up(NODE, &before);
+        assert!(next.take_commands().contains(&publish), "said again, word for word");
+        let again = next.resume(&alice);
+        let bob_again = next.resume(&bob);
+        let published = if client_knows { vec![sid.clone()] } else { vec![] };
+        let sync = Request::Sync { tracks: vec![], wanted: false, paused: vec![], published };
+        // The shard's answer comes before or after the client's own view.
+        if client_knows {
+            next.ask(&again, sync);
+            next.live(&alice, track, Kind::Video);
+        } else {
+            next.live(&alice, track, Kind::Video);
+            next.ask(&again, sync);
+        }
+        assert_eq!(next.was_left(&again), None, "nobody has to come anew");
+        assert_eq!(next.sees(&bob_again, "alice").unwrap().tracks[0].sid, sid);
+        let commands = next.take_commands();
+        let subscribed =
+            |(_, c): &(ShardId, Command)| matches!(c, Command::Subscribe(s) if s.track == track);
+        assert_eq!(commands.iter().filter(|c| subscribed(c)).count(), 1, "{commands:?}");
+    }
 }
 
 #[test]
