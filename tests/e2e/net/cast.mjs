@@ -1,0 +1,101 @@
+// The people of a scene: pages of Chromium with our own stage instead of the server's page, so that a
+// test chooses layers, bitrates and keys, and reads everything that was recorded.
+
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+
+import { mint } from '../lib/token.mjs';
+import { until } from '../lib/wait.mjs';
+
+const STAGE = new URL('./stage.js', import.meta.url);
+const HTML = '<!doctype html><meta charset="utf-8"><title>stage</title>' +
+  '<style>video { width: 320px; height: 180px }</style>' +
+  '<script type="module" src="stage.js"></script>';
+
+/** Opens a stage under `origin`, which is the server's, or a door's to it. */
+export async function openStage(browser, origin, files = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  // Chromium does not know where a page comes from that it is handed from outside, and would ask
+  // whether it may reach a private address.
+  await context.grantPermissions(['local-network-access'], { origin });
+  const page = await context.newPage();
+  const lines = [];
+  page.on('console', (message) => lines.push(`${message.type()}: ${message.text()}`));
+  page.on('pageerror', (error) => lines.push(`uncaught: ${error.message}`));
+  const serve = (name, contentType, body) => page.route(`${origin}/${name}`, (route) => {
+    return route.fulfill({ contentType, body });
+  });
+  await serve('stage', 'text/html', HTML);
+  await serve('stage.js', 'text/javascript', await readFile(fileURLToPath(STAGE), 'utf8'));
+  for (const [name, path] of Object.entries(files)) {
+    await serve(name, 'text/javascript', await readFile(path, 'utf8'));
+  }
+  await page.goto(`${origin}/stage`);
+  await until('the stage is set', () => page.evaluate(() => Boolean(window.stage)));
+  return new Stage(page, origin, lines);
+}
+
+/** One page; `sit` puts a person into it. */
+class Stage {
+  constructor(page, origin, lines) {
+    this.page = page;
+    this.origin = origin;
+    this.lines = lines;
+  }
+
+  /** Joins `room` as `name`; `options` are those of the SDK's Room, and `secret` for end-to-end encryption. */
+  async sit(name, { room = 'stage', ...options } = {}) {
+    const token = mint({ sub: name, name, video: { room, roomJoin: true } });
+    await this.page.evaluate(async ([who, how, url, ticket]) => {
+      window.stage.sit(who, how);
+      await window.stage.seats.get(who).join(url, ticket);
+    }, [name, options, this.origin.replace(/^http/, 'ws'), token]);
+    return new Person(this, name);
+  }
+}
+
+/** One person in one room. */
+export class Person {
+  constructor(stage, name) {
+    this.stage = stage;
+    this.page = stage.page;
+    this.name = name;
+  }
+
+  /** Calls a method of the seat in the page. */
+  call(method, ...words) {
+    return this.page.evaluate(([name, what, list]) => {
+      return window.stage.seats.get(name)[what](...list);
+    }, [this.name, method, words]);
+  }
+
+  /** Calls a method of the SDK's room. */
+  room(method, ...words) {
+    return this.page.evaluate(([name, what, list]) => {
+      window.stage.seats.get(name).room[what](...list);
+    }, [this.name, method, words]);
+  }
+
+  /** The page's clock, in which its record is kept. */
+  now() {
+    return this.page.evaluate(() => window.stage.now());
+  }
+
+  timeline() {
+    return this.call('timeline');
+  }
+
+  /** Waits until the record fulfils `condition`, which runs here, and gives the record. */
+  async until(what, condition, ms = 20_000) {
+    try {
+      return await until(`${this.name} ${what}`, async () => {
+        const timeline = await this.timeline();
+        return (await condition(timeline)) && timeline;
+      }, ms);
+    } catch (error) {
+      const rows = (await this.call('read')).map((row) => JSON.stringify(row)).join('\n');
+      error.message += `\n${rows}\n${this.stage.lines.slice(-30).join('\n')}`;
+      throw error;
+    }
+  }
+}

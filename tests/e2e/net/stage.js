@@ -1,0 +1,170 @@
+// Runs in a page of Chromium: people in rooms, and a record of what each of them sees and hears.
+// cast.mjs serves this file under the server's own origin and calls `stage` from outside.
+
+const sdk = await import('./dist/livekit-client.esm.mjs');
+const seats = new Map();
+
+/** How often the counters are read, in ms. */
+const RECORD_EVERY_MS = 250;
+
+/** One person in one room. Several may sit in one page. */
+class Seat {
+  constructor(name, { secret, ...options } = {}) {
+    this.name = name;
+    this.pictures = new Map();
+    this.rows = [];
+    this.sent = [];
+    this.events = [];
+    this.marks = {};
+    this.secret = secret;
+    this.keys = secret === undefined ? undefined : new sdk.ExternalE2EEKeyProvider();
+    this.room = new sdk.Room({ adaptiveStream: false, ...options, ...(this.keys && sealedWith(this.keys)) });
+    const { TrackSubscribed, TrackUnsubscribed } = sdk.RoomEvent;
+    this.room.on(TrackSubscribed, (track, publication, from) => this.attach(track, publication, from));
+    this.room.on(TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()));
+    const told = [
+      'connectionStateChanged', 'signalReconnecting', 'reconnecting', 'reconnected', 'encryptionError',
+      'trackStreamStateChanged', 'activeSpeakersChanged',
+    ];
+    for (const event of told) {
+      this.room.on(event, (...words) => this.events.push({ at: performance.now(), event, words: words.map(inWords) }));
+    }
+  }
+
+  async join(url, token) {
+    this.marks.connect = performance.now();
+    if (this.keys) {
+      await this.keys.setKey(this.secret);
+      await this.room.setE2EEEnabled(true);
+    }
+    await this.room.connect(url, token);
+    this.marks.connected = performance.now();
+  }
+
+  attach(track, publication, from) {
+    this.marks[`${track.kind}Subscribed`] ??= performance.now();
+    const element = track.attach();
+    document.body.append(element);
+    if (track.kind !== 'video') return;
+    const key = `${from.identity} ${publication.source}`;
+    // After a full reconnect the same person's picture goes on in the same record.
+    const picture = this.pictures.get(key) ?? { key, frames: [] };
+    this.pictures.set(key, picture);
+    const note = (at, { width, height, presentedFrames }) => {
+      this.marks.firstFrame ??= at;
+      picture.frames.push([at, width, height, presentedFrames]);
+      if (track.attachedElements.includes(element)) element.requestVideoFrameCallback(note);
+    };
+    element.requestVideoFrameCallback(note);
+  }
+
+  /** Publishes the camera; `top` and `lower` are { width, height, fps, kbps }. */
+  async publishVideo({ source = 'camera', top, lower = [], content }) {
+    const media = await navigator.mediaDevices.getUserMedia({
+      video: { width: { exact: top.width }, height: { exact: top.height }, frameRate: top.captureFps ?? top.fps },
+    });
+    const [track] = media.getVideoTracks();
+    if (content) track.contentHint = content;
+    const preset = ({ width, height, kbps, fps }) => new sdk.VideoPreset(width, height, kbps * 1000, fps);
+    const layers = lower.map(preset);
+    const encoding = preset(top).encoding;
+    await this.room.localParticipant.publishTrack(track, {
+      source, simulcast: lower.length > 0, videoCodec: 'vp8', backupCodec: false,
+      videoEncoding: encoding, videoSimulcastLayers: layers,
+      screenShareEncoding: encoding, screenShareSimulcastLayers: layers,
+      // The bitrates are what is tested: a busy machine may lower the frame rate, not the picture.
+      degradationPreference: 'maintain-resolution',
+    });
+  }
+
+  async publishMicrophone() {
+    await this.room.localParticipant.setMicrophoneEnabled(true);
+  }
+
+  /** Starts to read all counters again and again. */
+  record() {
+    const look = async () => {
+      for (const row of await this.read()) (row.local ? this.sent : this.rows).push(row);
+      this.timer = setTimeout(look, RECORD_EVERY_MS);
+    };
+    return look();
+  }
+
+  /** One row for each track that is received, and for each layer that is sent, now. */
+  async read() {
+    const rows = [];
+    for (const who of [this.room.localParticipant, ...this.room.remoteParticipants.values()]) {
+      for (const publication of who.trackPublications.values()) {
+        const report = await publication.track?.getRTCStatsReport().catch(() => undefined);
+        for (const stat of report?.values() ?? []) {
+          if (stat.type === 'inbound-rtp') rows.push(inbound(who, publication, stat));
+          if (stat.type === 'outbound-rtp') rows.push(outbound(who, publication, stat));
+        }
+      }
+    }
+    return rows;
+  }
+
+  setQuality(level) {
+    for (const who of this.room.remoteParticipants.values()) {
+      for (const publication of who.videoTrackPublications.values()) {
+        publication.setVideoQuality(sdk.VideoQuality[level]);
+      }
+    }
+  }
+
+  /** All that was recorded, as plain data. */
+  timeline() {
+    const pictures = [...this.pictures.values()];
+    const { name, rows, sent, events, marks } = this;
+    return { name, now: performance.now(), marks, events, pictures, rows, sent };
+  }
+
+  async leave() {
+    clearTimeout(this.timer);
+    await this.room.disconnect();
+    seats.delete(this.name);
+  }
+}
+
+/** Room options with which media is sealed end to end under keys that no server has. */
+function sealedWith(keyProvider) {
+  const worker = new Worker('e2ee.worker.mjs', { type: 'module' });
+  return { encryption: { keyProvider, worker } };
+}
+
+const inWords = (word) => (typeof word === 'object' ? word?.identity ?? word?.trackSid ?? word?.message ?? null : word);
+
+const common = (who, publication, stat) => ({
+  at: performance.now(), local: who.isLocal, identity: who.identity, source: publication.source,
+  kind: stat.kind, width: stat.frameWidth ?? 0, height: stat.frameHeight ?? 0, fps: stat.framesPerSecond ?? 0,
+  nacks: stat.nackCount ?? 0, plis: stat.pliCount ?? 0,
+});
+
+const inbound = (who, publication, stat) => ({
+  ...common(who, publication, stat),
+  bytes: stat.bytesReceived, packets: stat.packetsReceived, lost: stat.packetsLost,
+  retransmitted: stat.retransmittedPacketsReceived ?? 0,
+  decoded: stat.framesDecoded ?? 0, keyFrames: stat.keyFramesDecoded ?? 0, dropped: stat.framesDropped ?? 0,
+  freezes: stat.freezeCount ?? 0, frozenMs: (stat.totalFreezesDuration ?? 0) * 1000,
+  samples: stat.totalSamplesReceived ?? 0, concealed: stat.concealedSamples ?? 0,
+  silentConcealed: stat.silentConcealedSamples ?? 0, energy: stat.totalAudioEnergy ?? 0,
+  bufferedMs: stat.jitterBufferEmittedCount ? (stat.jitterBufferDelay / stat.jitterBufferEmittedCount) * 1000 : 0,
+});
+
+const outbound = (who, publication, stat) => ({
+  ...common(who, publication, stat),
+  rid: stat.rid ?? '', active: stat.active, bytes: stat.bytesSent, target: stat.targetBitrate ?? 0,
+  encoded: stat.framesEncoded ?? 0, keyFrames: stat.keyFramesEncoded ?? 0,
+  limitation: stat.qualityLimitationReason ?? 'none',
+});
+
+window.stage = {
+  sdk,
+  seats,
+  now: () => performance.now(),
+  sit(name, options) {
+    const seat = new Seat(name, options);
+    seats.set(name, seat);
+  },
+};
