@@ -1,0 +1,207 @@
+// The scenes in which a network is bad, each a function from a Play to figures. quality.test.mjs
+// judges the figures, measure.mjs prints them.
+
+import { pause } from '../lib/wait.mjs';
+import { CAMERA } from './play.mjs';
+import {
+  changes, concealedPercent, firstAfter, fps, frozenMs, growth, kbps, longestWait, picture, rowsOf,
+  settledAfter,
+} from './figures.mjs';
+
+const isTop = (width) => width === CAMERA.top.width;
+const isLower = (width) => width < CAMERA.top.width;
+/** Of its bitrate, from which on a layer counts as running. */
+const RUNNING_SHARE = 0.75;
+/** How long a picture must have been whole and even before a scene begins. */
+const CALM_MS = 2_000;
+const CALM_WAIT_MS = 150;
+
+/** alice, who publishes the usual camera and a microphone. */
+export async function publisher(play, name = 'alice') {
+  const person = await play.enter(name, { camera: true });
+  await person.call('publishMicrophone');
+  await person.call('publishVideo', CAMERA);
+  return person;
+}
+
+/** Waits until the viewer has had the publisher's top layer at its rate, evenly, for a while. */
+export function atBest(viewer, identity) {
+  return viewer.until(`has the top layer of ${identity}`, ({ now, ...timeline }) => {
+    const frames = picture(timeline, identity);
+    const from = now - CALM_MS;
+    const rows = rowsOf(timeline, 'video', identity);
+    return settledAfter(frames, from, now, isTop) < CALM_WAIT_MS &&
+      longestWait(frames, from, now) < CALM_WAIT_MS &&
+      kbps(rows, from, now) > CAMERA.top.kbps * RUNNING_SHARE &&
+      growth(rowsOf(timeline, 'audio', identity), 'samples', from, now) > 0;
+  }, 30_000);
+}
+
+/** Lets the scene run for so long and gives the moments of its begin and end on the viewer's clock. */
+async function watch(viewer, ms) {
+  const from = await viewer.now();
+  await pause(ms);
+  return [from, await viewer.now()];
+}
+
+/** How a picture and its sound were between two moments. */
+function quality(timeline, identity, from, to) {
+  const frames = picture(timeline, identity);
+  const rows = rowsOf(timeline, 'video', identity);
+  return {
+    fps: fps(frames, from, to),
+    frozenMs: Math.max(frozenMs(frames, from, to), growth(rows, 'frozenMs', from, to)),
+    longestWaitMs: longestWait(frames, from, to),
+    concealedPercent: concealedPercent(timeline, identity, from, to),
+    kbps: kbps(rows, from, to),
+    changes: changes(frames, from, to),
+  };
+}
+
+const CAP_KBPS = 500;
+
+/** A viewer's link falls to less than the top layer needs, and recovers. */
+export async function cap(play) {
+  await publisher(play);
+  const bob = await play.enter('bob');
+  await atBest(bob, 'alice');
+  bob.spot.capDown(CAP_KBPS);
+  const [capped, lifted] = await watch(bob, 14_000);
+  bob.spot.capDown();
+  const [, end] = await watch(bob, 11_000);
+  const timeline = await bob.timeline();
+  const frames = picture(timeline, 'alice');
+  const settledMs = settledAfter(frames, capped, lifted, isLower);
+  const settled = capped + Math.min(settledMs, lifted - capped) ;
+  const { frozenMs: frozen, concealedPercent: concealed, ...held } = quality(timeline, 'alice', capped, lifted);
+  return {
+    settledMs,
+    firstLowerMs: firstAfter(frames, capped, lifted, isLower),
+    frozenMs: frozen,
+    longestWaitMs: held.longestWaitMs,
+    fpsSettled: settled < lifted ? fps(frames, settled, lifted) : 0,
+    kbpsCapped: held.kbps,
+    concealedPercent: concealed,
+    changesCapped: held.changes,
+    backMs: settledAfter(frames, lifted, end, isTop),
+    firstTopMs: firstAfter(frames, lifted, end, isTop),
+  };
+}
+
+const LOSS = 0.05;
+
+/** A viewer's link loses packets at random, in both directions. */
+export async function loss(play) {
+  await publisher(play);
+  const bob = await play.enter('bob', { wire: 'tun' });
+  await atBest(bob, 'alice');
+  const before = await bob.spot.impair({ down: { loss: LOSS }, up: { loss: LOSS } });
+  const [from, to] = await watch(bob, 20_000);
+  const { down } = await bob.spot.impair({ down: {}, up: {} });
+  const timeline = await bob.timeline();
+  const rows = rowsOf(timeline, 'video', 'alice');
+  const lost = down.lost - before.down.lost;
+  return {
+    ...quality(timeline, 'alice', from, to),
+    lostPercent: (100 * lost) / (lost + down.carried - before.down.carried),
+    nacks: growth(rows, 'nacks', from, to),
+    plis: growth(rows, 'plis', from, to),
+    keyFrames: growth(rows, 'keyFrames', from, to),
+    retransmitted: growth(rows, 'retransmitted', from, to),
+  };
+}
+
+/** Two viewers of one track: one link is bad, the other viewer must not notice. */
+export async function unequal(play) {
+  const alice = await publisher(play);
+  const bob = await play.enter('bob');
+  const carol = await play.enter('carol');
+  await atBest(bob, 'alice');
+  await atBest(carol, 'alice');
+  const start = await alice.now();
+  bob.spot.capDown(CAP_KBPS);
+  const [[bobFrom, bobTo], [carolFrom, carolTo]] = await Promise.all([watch(bob, 12_000), watch(carol, 12_000)]);
+  const bobFrames = picture(await bob.timeline(), 'alice');
+  const carolTimeline = await carol.timeline();
+  const carols = quality(carolTimeline, 'alice', carolFrom, carolTo);
+  const top = (await alice.timeline()).sent.filter((row) => row.kind === 'video' && row.rid === 'f');
+  return {
+    bobSettledMs: settledAfter(bobFrames, bobFrom, bobTo, isLower),
+    carolFps: carols.fps,
+    carolFrozenMs: carols.frozenMs,
+    carolLongestWaitMs: carols.longestWaitMs,
+    carolChanges: carols.changes,
+    carolLeftTopMs: settledAfter(picture(carolTimeline, 'alice'), carolFrom, carolTo, isTop),
+    carolConcealedPercent: carols.concealedPercent,
+    aliceTopKbps: kbps(top, start, await alice.now()),
+    aliceKeyFrames: growth(top, 'keyFrames', start, await alice.now()),
+  };
+}
+
+/** A phone that changes networks: its address goes and another one comes. */
+export async function move(play) {
+  const alice = await publisher(play);
+  const bob = await play.enter('bob', { camera: true });
+  await bob.call('publishVideo', CAMERA);
+  await atBest(bob, 'alice');
+  await atBest(alice, 'bob');
+  bob.spot.move();
+  const [[bobFrom, bobTo], [aliceFrom, aliceTo]] = await Promise.all([watch(bob, 12_000), watch(alice, 12_000)]);
+  const seenByBob = picture(await bob.timeline(), 'alice');
+  const seenByAlice = picture(await alice.timeline(), 'bob');
+  return {
+    bobBlindMs: longestWait(seenByBob, bobFrom, bobTo),
+    aliceBlindMs: longestWait(seenByAlice, aliceFrom, aliceTo),
+    events: await reconnections(bob, bobFrom),
+  };
+}
+
+/** What the SDK said of its connection since `from`. */
+async function reconnections(person, from) {
+  const { events } = await person.timeline();
+  return events.filter(({ event, at }) => /onnect/.test(event) && at >= from)
+    .map(({ event, words, at }) => `${event === 'connectionStateChanged' ? words[0] : event}@${(at - from).toFixed(0)}`)
+    .join(' ');
+}
+
+const DOOR_PORT = 7880;
+
+/** The WebSocket is cut, the media path is not. */
+export async function socketDrops(play) {
+  const alice = await publisher(play);
+  const spot = await play.place({ camera: true });
+  const door = await spot.openDoor(DOOR_PORT, play.server.port);
+  const bob = await play.sitAt('bob', spot, `http://127.0.0.1:${DOOR_PORT}`);
+  await bob.call('publishVideo', CAMERA);
+  await atBest(bob, 'alice');
+  await atBest(alice, 'bob');
+  const from = await bob.now();
+  const aliceFrom = await alice.now();
+  door.kill('SIGKILL');
+  await door.over;
+  await bob.until('has noticed', ({ events }) => events.some((row) => row.at > from && /econnecting/.test(row.event)));
+  await spot.openDoor(DOOR_PORT, play.server.port);
+  await bob.until('is back', ({ events }) => events.some((row) => row.at > from && row.event === 'reconnected'));
+  await pause(3_000);
+  return {
+    bobBlindMs: longestWait(picture(await bob.timeline(), 'alice'), from, await bob.now()),
+    aliceBlindMs: longestWait(picture(await alice.timeline(), 'bob'), aliceFrom, await alice.now()),
+    bobConcealedPercent: concealedPercent(await bob.timeline(), 'alice', from, await bob.now()),
+    events: await reconnections(bob, from),
+  };
+}
+
+/** The SDK's last resort: everything anew under the same identity. */
+export async function fullReconnect(play) {
+  await publisher(play);
+  const bob = await play.enter('bob');
+  await atBest(bob, 'alice');
+  const from = await bob.now();
+  await bob.room('simulateScenario', 'full-reconnect');
+  await bob.until('is back', ({ events }) => events.some((row) => row.at > from && row.event === 'reconnected'));
+  await pause(3_000);
+  return {
+    bobBlindMs: longestWait(picture(await bob.timeline(), 'alice'), from, await bob.now()),
+    events: await reconnections(bob, from),
+  };
+}
