@@ -12,6 +12,9 @@ const HTML = '<!doctype html><meta charset="utf-8"><title>stage</title>' +
   '<style>video { width: 320px; height: 180px }</style>' +
   '<script type="module" src="stage.js"></script>';
 
+/** Characters of a line of the page's console that are kept. */
+const LINE_MAX = 300;
+
 /** Opens a stage under `origin`, which is the server's, or a door's to it. */
 export async function openStage(browser, origin, files = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
@@ -20,7 +23,8 @@ export async function openStage(browser, origin, files = {}) {
   await context.grantPermissions(['local-network-access'], { origin });
   const page = await context.newPage();
   const lines = [];
-  page.on('console', (message) => lines.push(`${message.type()}: ${message.text()}`));
+  // The SDK writes its whole join request, with the offer, into one line.
+  page.on('console', (message) => lines.push(`${message.type()}: ${message.text()}`.slice(0, LINE_MAX)));
   page.on('pageerror', (error) => lines.push(`uncaught: ${error.message}`));
   const serve = (name, contentType, body) => page.route(`${origin}/${name}`, (route) => {
     return route.fulfill({ contentType, body });

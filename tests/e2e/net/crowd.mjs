@@ -8,8 +8,8 @@ const LINK_KBPS = 3_000;
 const PUBLISHERS = 10;
 /** Low sizes, because one machine encodes all of them; what counts is the sum against the link. */
 const CAMERA = {
-  top: { width: 640, height: 360, fps: 15, kbps: 350 },
-  lower: [{ width: 320, height: 180, fps: 15, kbps: 90 }],
+  top: { width: 640, height: 360, fps: 10, kbps: 300 },
+  lower: [{ width: 320, height: 180, fps: 10, kbps: 80 }],
 };
 const SCREEN = {
   source: 'screen_share', content: 'detail',
@@ -40,7 +40,10 @@ export async function crowd(play) {
   const from = await bob.now();
   await pause(WATCH_MS);
   const to = await bob.now();
-  return arrangement(await bob.timeline(), { names, speaker, presenter, from, to });
+  const figures = arrangement(await bob.timeline(), { names, speaker, presenter, from, to });
+  const sent = (await Promise.all(names.map((_, index) => play.people[index].call('read')))).flat()
+    .filter((row) => row.local && row.kind === 'video' && row.active && row.rid !== 'q');
+  return { ...figures, sentFpsMin: Math.min(...sent.map((row) => row.fps)) };
 }
 
 function arrangement(timeline, { names, speaker, presenter, from, to }) {

@@ -11,7 +11,7 @@ import * as crowd from './crowd.mjs';
 
 const ALL = {
   cap: scenes.cap, loss: scenes.loss, unequal: scenes.unequal, crowd: crowd.crowd, move: scenes.move,
-  socketDrops: scenes.socketDrops, fullReconnect: scenes.fullReconnect,
+  readdress: scenes.readdress, socketDrops: scenes.socketDrops, fullReconnect: scenes.fullReconnect,
 };
 
 const { values, positionals } = parseArgs({
@@ -20,6 +20,6 @@ const { values, positionals } = parseArgs({
 for (const name of positionals.length > 0 ? positionals : Object.keys(ALL)) {
   if (!ALL[name]) throw new Error(`no scene ${name}; there are ${Object.keys(ALL).join(' ')}`);
   for (let round = 0; round < Number(values.rounds); round += 1) {
-    console.log(`${name}: ${inWords(await perform(ALL[name]))}`);
+    console.log(`${name}: ${await perform(ALL[name]).then(inWords, (error) => error.message)}`);
   }
 }

@@ -137,11 +137,25 @@ export class Spot {
     return JSON.parse((await this.answers.next()).value);
   }
 
-  /** The spot loses its address and gets another one, as a phone does between two networks. */
-  move() {
-    this.run('ip', 'addr', 'del', `${this.address}/24`, 'dev', 'far');
+  /** Cuts the link, as a phone does that leaves a network; `reconnect` ends it. */
+  disconnect() {
+    this.run('ip', 'link', 'set', 'far', 'down');
+    this.run('ip', 'addr', 'flush', 'dev', 'far');
+  }
+
+  /** The link is back, with another address. */
+  reconnect() {
+    this.run('ip', 'link', 'set', 'far', 'up');
     this.hostPart = this.hostPart === 2 ? 3 : 2;
     this.takeAddress();
+  }
+
+  /** The address becomes another one, with no time between that a browser could notice. */
+  readdress() {
+    const old = this.address;
+    this.hostPart = this.hostPart === 2 ? 3 : 2;
+    this.run('sh', '-c', `ip addr del ${old}/24 dev far && ip addr add ${this.address}/24 dev far &&
+      ip route add default via ${this.gateway}`);
   }
 
   /** A forwarder in the spot, at 127.0.0.1 and `port`, to a server at HUB; kill it to cut it. */

@@ -22,6 +22,9 @@ class Seat {
     const { TrackSubscribed, TrackUnsubscribed } = sdk.RoomEvent;
     this.room.on(TrackSubscribed, (track, publication, from) => this.attach(track, publication, from));
     this.room.on(TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()));
+    for (const event of ['online', 'offline']) {
+      addEventListener(event, () => this.events.push({ at: performance.now(), event, words: [] }));
+    }
     const told = [
       'connectionStateChanged', 'signalReconnecting', 'reconnecting', 'reconnected', 'encryptionError',
       'trackStreamStateChanged', 'activeSpeakersChanged',
@@ -60,10 +63,7 @@ class Seat {
 
   /** Publishes the camera; `top` and `lower` are { width, height, fps, kbps }. */
   async publishVideo({ source = 'camera', top, lower = [], content }) {
-    const media = await navigator.mediaDevices.getUserMedia({
-      video: { width: { exact: top.width }, height: { exact: top.height }, frameRate: top.captureFps ?? top.fps },
-    });
-    const [track] = media.getVideoTracks();
+    const track = await film(top);
     if (content) track.contentHint = content;
     const preset = ({ width, height, kbps, fps }) => new sdk.VideoPreset(width, height, kbps * 1000, fps);
     const layers = lower.map(preset);
@@ -97,8 +97,9 @@ class Seat {
       for (const publication of who.trackPublications.values()) {
         const report = await publication.track?.getRTCStatsReport().catch(() => undefined);
         for (const stat of report?.values() ?? []) {
-          if (stat.type === 'inbound-rtp') rows.push(inbound(who, publication, stat));
-          if (stat.type === 'outbound-rtp') rows.push(outbound(who, publication, stat));
+          const codec = report.get(stat.codecId)?.mimeType ?? '';
+          if (stat.type === 'inbound-rtp') rows.push({ ...inbound(who, publication, stat), codec });
+          if (stat.type === 'outbound-rtp') rows.push({ ...outbound(who, publication, stat), codec });
         }
       }
     }
@@ -125,6 +126,16 @@ class Seat {
     await this.room.disconnect();
     seats.delete(this.name);
   }
+}
+
+const films = new Map();
+
+/** A track of the camera. Those of one size share one capture, which is scaled once for all. */
+async function film({ width, height, fps }) {
+  const size = `${width} ${height} ${fps}`;
+  const video = { width: { exact: width }, height: { exact: height }, frameRate: { exact: fps } };
+  if (!films.has(size)) films.set(size, navigator.mediaDevices.getUserMedia({ video }));
+  return (await films.get(size)).getVideoTracks()[0].clone();
 }
 
 /** Room options with which media is sealed end to end under keys that no server has. */
