@@ -1,4 +1,4 @@
-// The people of a scene: pages of Chromium with our own stage instead of the server's page, so that a
+// The people of a scene: the server's page with our stage in place of its script, so that a
 // test chooses layers, bitrates and keys, and reads everything that was recorded.
 
 import { readFile } from 'node:fs/promises';
@@ -8,33 +8,28 @@ import { mint } from '../lib/token.mjs';
 import { until } from '../lib/wait.mjs';
 
 const STAGE = new URL('./stage.js', import.meta.url);
-const HTML = '<!doctype html><meta charset="utf-8"><title>stage</title>' +
-  '<style>video { width: 320px; height: 180px }</style>' +
-  '<script type="module" src="stage.js"></script>';
-
 /** Characters of a line of the page's console that are kept. */
 const LINE_MAX = 300;
 
-/** Opens a stage under `origin`, which is the server's, or a door's to it. */
+/**
+ * Opens a stage under `origin`, which is the server's, or a door's to it. The page itself comes from
+ * the server: one that is handed in from outside has no address, and Chromium lets it reach neither
+ * loopback nor a private network. Its policy holds too. `files` are more scripts by their names.
+ */
 export async function openStage(browser, origin, files = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-  // Chromium does not know where a page comes from that it is handed from outside, and would ask
-  // whether it may reach a private address.
-  await context.grantPermissions(['local-network-access'], { origin });
   const page = await context.newPage();
   const lines = [];
   // The SDK writes its whole join request, with the offer, into one line.
   page.on('console', (message) => lines.push(`${message.type()}: ${message.text()}`.slice(0, LINE_MAX)));
   page.on('pageerror', (error) => lines.push(`uncaught: ${error.message}`));
-  const serve = (name, contentType, body) => page.route(`${origin}/${name}`, (route) => {
-    return route.fulfill({ contentType, body });
+  const serve = (name, body) => page.route(`${origin}/${name}`, (route) => {
+    return route.fulfill({ contentType: 'text/javascript', body });
   });
-  await serve('stage', 'text/html', HTML);
-  await serve('stage.js', 'text/javascript', await readFile(fileURLToPath(STAGE), 'utf8'));
-  for (const [name, path] of Object.entries(files)) {
-    await serve(name, 'text/javascript', await readFile(path, 'utf8'));
+  for (const [name, path] of Object.entries({ 'app.js': fileURLToPath(STAGE), ...files })) {
+    await serve(name, await readFile(path, 'utf8'));
   }
-  await page.goto(`${origin}/stage`);
+  await page.goto(origin);
   await until('the stage is set', () => page.evaluate(() => Boolean(window.stage)));
   return new Stage(page, origin, lines);
 }

@@ -109,3 +109,12 @@ export function percentile(values, share) {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)];
 }
+
+/** How alike two rows of numbers run: 1 for the same shape, about 0 for nothing in common (Pearson). */
+export function likeness(left, right) {
+  const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+  const [a, b] = [left, right].map((values) => values.map((value) => value - mean(values)));
+  const dot = (x, y) => x.reduce((sum, value, index) => sum + value * y[index], 0);
+  const size = Math.sqrt(dot(a, a) * dot(b, b));
+  return size > 0 ? dot(a, b) / size : 0;
+}

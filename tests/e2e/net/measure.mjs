@@ -10,7 +10,7 @@ import * as scenes from './scenes.mjs';
 import * as crowd from './crowd.mjs';
 
 const ALL = {
-  cap: scenes.cap, loss: scenes.loss, unequal: scenes.unequal, crowd: crowd.crowd, move: scenes.move,
+  cap: scenes.cap, loss: scenes.loss, lossUpstream: scenes.lossUpstream, unequal: scenes.unequal, crowd: crowd.crowd, move: scenes.move,
   readdress: scenes.readdress, socketDrops: scenes.socketDrops, fullReconnect: scenes.fullReconnect,
 };
 

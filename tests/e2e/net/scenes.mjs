@@ -19,8 +19,8 @@ const CALM_MS = 2_000;
 const CALM_WAIT_MS = 150;
 
 /** alice, who publishes the usual camera and a microphone. */
-export async function publisher(play, name = 'alice') {
-  const person = await play.enter(name, { camera: true });
+export async function publisher(play, how = {}) {
+  const person = await play.enter('alice', { camera: true, ...how });
   await person.call('publishMicrophone');
   await person.call('publishVideo', CAMERA);
   return person;
@@ -95,17 +95,30 @@ const LOSS = 0.05;
 export async function loss(play) {
   await publisher(play);
   const bob = await play.enter('bob', { wire: 'tun' });
+  return lossy(bob.spot, bob);
+}
+
+/** The publisher's link does. */
+export async function lossUpstream(play) {
+  const alice = await publisher(play, { wire: 'tun' });
+  const bob = await play.enter('bob');
+  return lossy(alice.spot, bob);
+}
+
+async function lossy(spot, bob) {
   await atBest(bob, 'alice');
-  const before = await bob.spot.impair({ down: { loss: LOSS }, up: { loss: LOSS } });
+  const before = await spot.impair({ down: { loss: LOSS }, up: { loss: LOSS } });
   const [from, to] = await watch(bob, 20_000);
-  const { down } = await bob.spot.impair({ down: {}, up: {} });
+  const after = await spot.impair({ down: {}, up: {} });
   const timeline = await bob.timeline();
   const rows = rowsOf(timeline, 'video', 'alice');
-  const lost = down.lost - before.down.lost;
+  const [lost, carried] = ['lost', 'carried'].map((name) => {
+    return after.down[name] + after.up[name] - before.down[name] - before.up[name];
+  });
   return {
     ...quality(timeline, 'alice', from, to),
     audioCodec: rowsOf(timeline, 'audio', 'alice').at(-1).codec,
-    lostPercent: (100 * lost) / (lost + down.carried - before.down.carried),
+    lostPercent: (100 * lost) / (lost + carried),
     nacks: growth(rows, 'nacks', from, to),
     plis: growth(rows, 'plis', from, to),
     keyFrames: growth(rows, 'keyFrames', from, to),

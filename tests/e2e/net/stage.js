@@ -1,7 +1,8 @@
 // Runs in a page of Chromium: people in rooms, and a record of what each of them sees and hears.
-// cast.mjs serves this file under the server's own origin and calls `stage` from outside.
+// cast.mjs puts this file in the place of the server's app.js and calls `stage` from outside.
 
 const sdk = await import('./dist/livekit-client.esm.mjs');
+document.body.replaceChildren();
 const seats = new Map();
 
 /** How often the counters are read, in ms. */
@@ -77,6 +78,17 @@ class Seat {
     });
   }
 
+  /**
+   * The mean brightness of each row of a picture, 64 rows of 0 to 255: the film is panned from side to
+   * side, which leaves them as they are. Without `identity` those of the own camera.
+   */
+  async rowsOfLight(identity) {
+    const who = identity ? this.room.remoteParticipants.get(identity) : this.room.localParticipant;
+    const [{ track }] = who.videoTrackPublications.values();
+    const element = identity ? track.attachedElements[0] : await preview(track);
+    return brightness(element);
+  }
+
   async publishMicrophone() {
     await this.room.localParticipant.setMicrophoneEnabled(true);
   }
@@ -136,6 +148,28 @@ async function film({ width, height, fps }) {
   const video = { width: { exact: width }, height: { exact: height }, frameRate: { exact: fps } };
   if (!films.has(size)) films.set(size, navigator.mediaDevices.getUserMedia({ video }));
   return (await films.get(size)).getVideoTracks()[0].clone();
+}
+
+/** A picture of a track that nothing shows yet. */
+async function preview(track) {
+  const element = track.attach();
+  document.body.append(element);
+  await new Promise((resolve) => { element.requestVideoFrameCallback(resolve); });
+  return element;
+}
+
+function brightness(element) {
+  const rows = 64;
+  const columns = 32;
+  const canvas = new OffscreenCanvas(columns, rows);
+  const pen = canvas.getContext('2d');
+  pen.drawImage(element, 0, 0, columns, rows);
+  const { data } = pen.getImageData(0, 0, columns, rows);
+  return Array.from({ length: rows }, (_, row) => {
+    let sum = 0;
+    for (let at = row * columns * 4; at < (row + 1) * columns * 4; at += 4) sum += data[at + 1];
+    return sum / columns;
+  });
 }
 
 /** Room options with which media is sealed end to end under keys that no server has. */

@@ -1,0 +1,66 @@
+// What a viewer sees and hears when the network is thin, lossy, crowded, moved or gone for a moment.
+// Real browsers in network namespaces of their own; see net/ for the places, the wires and the scenes.
+// tests/e2e/net/measure.mjs prints the same figures without judging them.
+
+import './net/enter.mjs';
+import assert from 'node:assert/strict';
+
+import { crowd } from './net/crowd.mjs';
+import { CAMERA, netTest } from './net/play.mjs';
+import * as scenes from './net/scenes.mjs';
+
+/** The longest and shortest that will do, each with the figure's name. */
+function atMost(figures, limits) {
+  for (const [name, limit] of Object.entries(limits)) {
+    assert.ok(figures[name] <= limit, `${name} is ${figures[name]}, at most ${limit} will do`);
+  }
+}
+
+function atLeast(figures, limits) {
+  for (const [name, limit] of Object.entries(limits)) {
+    assert.ok(figures[name] >= limit, `${name} is ${figures[name]}, at least ${limit} will do`);
+  }
+}
+
+netTest('a link of 500 kbit/s gets a lower layer soon, and the top layer again when it recovers', scenes.cap, (figures) => {
+  atMost(figures, { settledMs: 2_000, frozenMs: 500, concealedPercent: 0.5, backMs: 6_000 });
+  atLeast(figures, { fpsSettled: 20 });
+});
+
+for (const [whose, scene] of [["a viewer's", scenes.loss], ["the publisher's", scenes.lossUpstream]]) {
+  netTest(`a loss of 5 % on ${whose} link freezes nothing and leaves the sound whole`, scene, (figures) => {
+    // The wire did what it should.
+    atLeast(figures, { lostPercent: 4, fps: 20 });
+    atMost(figures, { lostPercent: 6, longestWaitMs: 300, concealedPercent: 1 });
+  });
+}
+
+netTest('a viewer on a thin link does not disturb another viewer of the same track', scenes.unequal, (figures) => {
+  atMost(figures, {
+    bobSettledMs: 2_000, carolFrozenMs: 0, carolLongestWaitMs: 300, carolChanges: 0, carolConcealedPercent: 0.5,
+  });
+  atLeast(figures, { carolFps: 20, aliceTopKbps: CAMERA.top.kbps * 0.75 });
+});
+
+netTest('of ten on a link of 3 Mbit/s the screen and the speaker stay sharp', crowd, (figures) => {
+  atLeast(figures, { screenSharpPercent: 95, speakerSharpPercent: 95, restFpsMin: figures.sentFpsMin / 2 });
+  // Nine at their best and the screen would be more than the link has.
+  atMost(figures, { restSharp: 7, speakerFrozenMs: 500 });
+});
+
+netTest('one who comes into another network has media again within 2 s', scenes.move, (figures) => {
+  atMost(figures, { bobBlindMs: 2_000, aliceBlindMs: 2_000 });
+});
+
+// Chromium looks after a quiet path every 2.5 s, and nobody knows of the change before it does.
+netTest('a new address that nobody announces is followed at the next check', scenes.readdress, (figures) => {
+  atMost(figures, { bobBlindMs: 3_500, aliceBlindMs: 3_500 });
+});
+
+netTest('a WebSocket that drops and resumes is not seen', scenes.socketDrops, (figures) => {
+  atMost(figures, { bobBlindMs: 200, aliceBlindMs: 200, bobConcealedPercent: 1 });
+});
+
+netTest('a full reconnect shows the picture again within 800 ms', scenes.fullReconnect, (figures) => {
+  atMost(figures, { bobBlindMs: 800 });
+});
