@@ -12,9 +12,9 @@ import { growth, likeness, picture, rowsOf } from './net/figures.mjs';
 import { CAMERA } from './net/play.mjs';
 
 /** As the page's SDK, from the same package; scripts/test fetches it. */
-const WORKER = process.env.E2EE_WORKER ?? fileURLToPath(
-  new URL('../../.cache/page/node_modules/livekit-client/dist/livekit-client.e2ee.worker.mjs', import.meta.url),
-);
+const SDK = '../../.cache/page/node_modules/livekit-client/dist';
+const WORKER = process.env.E2EE_WORKER
+  ?? fileURLToPath(new URL(`${SDK}/livekit-client.e2ee.worker.mjs`, import.meta.url));
 const SECRET = 'a secret that no server has';
 /** Compressed and scaled, a picture is still this much like its original; another one is not. */
 const LIKENESS_MIN = 0.9;
@@ -37,7 +37,7 @@ async function enter({ browser, server }, name, secret) {
 /** Waits until the picture of `identity` is what its camera sees, at this width, and moves. */
 function sees(viewer, identity, width, original) {
   return until(`${viewer.name} sees ${identity} at ${width}`, async () => {
-    const { now, ...timeline } = await viewer.timeline();
+    const { now, ...timeline } = await viewer.call('timeline', 2_000);
     const frames = picture(timeline, identity);
     const recent = frames.filter(([at]) => at > now - 1_000);
     const seen = recent.length > 10 && recent.every((frame) => frame[1] === width);
@@ -84,7 +84,8 @@ scene('layers are switched in what the server cannot read', async (stage) => {
   await alice.call('publishVideo', CAMERA);
   const bob = await enter(stage, 'bob', SECRET);
   const original = await alice.call('rowsOfLight');
-  const steps = [['HIGH', CAMERA.top], ['LOW', CAMERA.lower[0]], ['MEDIUM', CAMERA.lower[1]], ['HIGH', CAMERA.top]];
+  const { top, lower: [low, medium] } = CAMERA;
+  const steps = [['HIGH', top], ['LOW', low], ['MEDIUM', medium], ['HIGH', top]];
   for (const [index, [level, { width }]] of steps.entries()) {
     const wished = await bob.now();
     await bob.call('setQuality', level);

@@ -8,6 +8,8 @@ import { mint } from '../lib/token.mjs';
 import { until } from '../lib/wait.mjs';
 
 const STAGE = new URL('./stage.js', import.meta.url);
+/** What of a record a waiting condition gets to see. */
+const RECENT_MS = 5_000;
 /** Characters of a line of the page's console that are kept. */
 const LINE_MAX = 300;
 
@@ -42,7 +44,10 @@ class Stage {
     this.lines = lines;
   }
 
-  /** Joins `room` as `name`; `options` are those of the SDK's Room, and `secret` for end-to-end encryption. */
+  /**
+   * Joins `room` as `name`; `options` are those of the SDK's Room, `autoSubscribe`, and `secret` for
+   * end-to-end encryption.
+   */
   async sit(name, { room = 'stage', ...options } = {}) {
     const token = mint({ sub: name, name, video: { room, roomJoin: true } });
     await this.page.evaluate(async ([who, how, url, ticket]) => {
@@ -80,15 +85,19 @@ export class Person {
     return this.page.evaluate(() => window.stage.now());
   }
 
+  /** All that was recorded, as stage.js says. */
   timeline() {
     return this.call('timeline');
   }
 
-  /** Waits until the record fulfils `condition`, which runs here, and gives the record. */
+  /**
+   * Waits until the record's last RECENT_MS fulfil `condition`, which runs here, and gives those. The
+   * whole record is too much to be carried out of the page at every look.
+   */
   async until(what, condition, ms = 20_000) {
     try {
       return await until(`${this.name} ${what}`, async () => {
-        const timeline = await this.timeline();
+        const timeline = await this.call('timeline', RECENT_MS);
         return (await condition(timeline)) && timeline;
       }, ms);
     } catch (error) {

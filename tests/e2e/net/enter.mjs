@@ -11,14 +11,22 @@ import { execFileSync, spawn } from 'node:child_process';
 
 const INSIDE = 'E2E_INSIDE_NETWORK';
 
-/** Why namespaces cannot be made here, or undefined. */
+/** Everything that spot.mjs will need, tried once. */
+const TRIAL = `set -e
+ip link add near type veth peer name far
+tc qdisc add dev near root tbf rate 1mbit burst 1600 latency 50ms
+nsenter --net=/proc/self/ns/net true
+setpriv --pdeathsig SIGTERM true
+python3 -c 'open("/dev/net/tun")'`;
+
+/** Why there can be no such network here, or undefined. */
 function findRefusal() {
   try {
-    execFileSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up'], { stdio: 'pipe' });
+    execFileSync('unshare', ['--net', 'sh', '-c', TRIAL], { stdio: 'pipe' });
     return undefined;
   } catch (error) {
     const text = String(error.stderr ?? '').trim() || error.message;
-    return `no network namespaces here (root is needed): ${text}`;
+    return `no network of its own (that takes root, iproute2 and a kernel with veth, tun and tbf): ${text}`;
   }
 }
 
@@ -40,5 +48,10 @@ const isInside = process.env[INSIDE] === '1';
 
 export const refusal = isInside ? undefined : findRefusal();
 
-if (isInside) execFileSync('ip', ['link', 'set', 'lo', 'up']);
-else if (refusal === undefined) await runInside();
+if (isInside) {
+  execFileSync('ip', ['link', 'set', 'lo', 'up']);
+  // So that what hangs on 'exit' takes place.
+  process.on('SIGTERM', () => process.exit(1));
+} else if (refusal === undefined) {
+  await runInside();
+}

@@ -2,18 +2,16 @@
 //
 // Run it from the repository's root, as root. Records stay in RECORDS when a scene throws.
 
-import './enter.mjs';
+import { refusal } from './enter.mjs';
 import { parseArgs } from 'node:util';
 
 import { inWords, perform } from './play.mjs';
-import * as scenes from './scenes.mjs';
-import * as crowd from './crowd.mjs';
+import { SCENES } from './scenes.mjs';
+import { crowd } from './crowd.mjs';
 
-const ALL = {
-  cap: scenes.cap, loss: scenes.loss, lossUpstream: scenes.lossUpstream, unequal: scenes.unequal, crowd: crowd.crowd, move: scenes.move,
-  readdress: scenes.readdress, socketDrops: scenes.socketDrops, fullReconnect: scenes.fullReconnect,
-};
+const ALL = { ...SCENES, crowd };
 
+if (refusal) throw new Error(refusal);
 const { values, positionals } = parseArgs({
   allowPositionals: true, options: { rounds: { type: 'string', default: '1' } },
 });

@@ -29,6 +29,9 @@ export class Play {
     openHub();
     const play = new Play();
     play.server = await startServerAt(HUB, '--advertise', HUB);
+    // When this process is told to end in the middle of a scene; the spots end by themselves.
+    play.onExit = () => play.server.process.kill('SIGTERM');
+    process.once('exit', play.onExit);
     return play;
   }
 
@@ -58,10 +61,10 @@ export class Play {
     return person;
   }
 
-  /** One more person on a stage that is there. */
-  async sit(name, stage, options) {
+  /** One more person on a stage that is there; a crowd's records would keep its page busy. */
+  async sit(name, stage, { onRecord = true, ...options } = {}) {
     const person = await stage.sit(name, options);
-    await person.call('record');
+    if (onRecord) await person.call('record');
     this.people.push(person);
     return person;
   }
@@ -75,6 +78,7 @@ export class Play {
   async close() {
     for (const spot of this.spots.reverse()) await spot.close();
     await this.server.stop();
+    process.off('exit', this.onExit);
   }
 }
 

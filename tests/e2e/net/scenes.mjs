@@ -73,17 +73,17 @@ export async function cap(play) {
   const timeline = await bob.timeline();
   const frames = picture(timeline, 'alice');
   const settledMs = settledAfter(frames, capped, lifted, isLower);
-  const settled = capped + Math.min(settledMs, lifted - capped) ;
-  const { frozenMs: frozen, concealedPercent: concealed, ...held } = quality(timeline, 'alice', capped, lifted);
+  const settled = capped + Math.min(settledMs, lifted - capped);
+  const whole = quality(timeline, 'alice', capped, lifted);
   return {
     settledMs,
     firstLowerMs: firstAfter(frames, capped, lifted, isLower),
-    frozenMs: frozen,
-    longestWaitMs: held.longestWaitMs,
+    frozenMs: whole.frozenMs,
+    longestWaitMs: whole.longestWaitMs,
     fpsSettled: settled < lifted ? fps(frames, settled, lifted) : 0,
-    kbpsCapped: held.kbps,
-    concealedPercent: concealed,
-    changesCapped: held.changes,
+    kbpsCapped: whole.kbps,
+    concealedPercent: whole.concealedPercent,
+    changesCapped: whole.changes,
     backMs: settledAfter(frames, lifted, end, isTop),
     firstTopMs: firstAfter(frames, lifted, end, isTop),
   };
@@ -135,7 +135,8 @@ export async function unequal(play) {
   await atBest(carol, 'alice');
   const start = await alice.now();
   bob.spot.capDown(CAP_KBPS);
-  const [[bobFrom, bobTo], [carolFrom, carolTo]] = await Promise.all([watch(bob, 12_000), watch(carol, 12_000)]);
+  const watched = [bob, carol].map((viewer) => watch(viewer, 12_000));
+  const [[bobFrom, bobTo], [carolFrom, carolTo]] = await Promise.all(watched);
   const bobFrames = picture(await bob.timeline(), 'alice');
   const carolTimeline = await carol.timeline();
   const carols = quality(carolTimeline, 'alice', carolFrom, carolTo);
@@ -178,7 +179,7 @@ async function blindness(alice, bob, change, ms) {
 export async function move(play) {
   const [alice, bob] = await pair(play);
   bob.spot.disconnect();
-  await bob.until('is offline', ({ events }) => events.some(({ event }) => event === 'offline'));
+  await happened(bob, 'offline');
   return blindness(alice, bob, () => bob.spot.reconnect(), 8_000);
 }
 
@@ -191,9 +192,16 @@ export async function readdress(play) {
 /** What the SDK said of its connection since `from`. */
 async function reconnections(person, from) {
   const { events } = await person.timeline();
+  const name = ({ event, words }) => (event === 'connectionStateChanged' ? words[0] : event);
   return events.filter(({ event, at }) => /onnect|line$/.test(event) && at >= from)
-    .map(({ event, words, at }) => `${event === 'connectionStateChanged' ? words[0] : event}@${(at - from).toFixed(0)}`)
-    .join(' ');
+    .map((row) => `${name(row)}@${(row.at - from).toFixed(0)}`).join(' ');
+}
+
+/** Waits until the SDK or the browser has told of something since `from`. */
+function happened(person, name, from = 0) {
+  return person.until(`was told ${name}`, ({ events }) => {
+    return events.some(({ event, at }) => event === name && at > from);
+  });
 }
 
 const DOOR_PORT = 7880;
@@ -211,9 +219,9 @@ export async function socketDrops(play) {
   const aliceFrom = await alice.now();
   door.kill('SIGKILL');
   await door.over;
-  await bob.until('has noticed', ({ events }) => events.some((row) => row.at > from && /econnecting/.test(row.event)));
+  await happened(bob, 'signalReconnecting', from);
   await spot.openDoor(DOOR_PORT, play.server.port);
-  await bob.until('is back', ({ events }) => events.some((row) => row.at > from && row.event === 'reconnected'));
+  await happened(bob, 'reconnected', from);
   await pause(3_000);
   return {
     bobBlindMs: longestWait(picture(await bob.timeline(), 'alice'), from, await bob.now()),
@@ -230,10 +238,15 @@ export async function fullReconnect(play) {
   await atBest(bob, 'alice');
   const from = await bob.now();
   await bob.room('simulateScenario', 'full-reconnect');
-  await bob.until('is back', ({ events }) => events.some((row) => row.at > from && row.event === 'reconnected'));
+  await happened(bob, 'reconnected', from);
   await pause(3_000);
   return {
     bobBlindMs: longestWait(picture(await bob.timeline(), 'alice'), from, await bob.now()),
     events: await reconnections(bob, from),
   };
 }
+
+/** All of them by name, in the order in which they are measured. */
+export const SCENES = {
+  cap, loss, lossUpstream, unequal, move, readdress, socketDrops, fullReconnect,
+};

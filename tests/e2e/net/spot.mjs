@@ -52,7 +52,7 @@ export class Spot {
     try {
       await spot.hold();
       if (wire === 'tun') await spot.layFaultyWire(seed);
-      else ip('link', 'add', spot.near, 'type', 'veth', 'peer', 'name', 'far', 'netns', `${spot.holder.pid}`);
+      else spot.layWire();
       spot.configure();
       return spot;
     } catch (error) {
@@ -93,6 +93,11 @@ export class Spot {
 
   path() {
     return `/proc/${this.holder.pid}/ns/net`;
+  }
+
+  layWire() {
+    const peer = ['peer', 'name', 'far', 'netns', `${this.holder.pid}`];
+    ip('link', 'add', this.near, 'type', 'veth', ...peer);
   }
 
   async layFaultyWire(seed) {
@@ -160,8 +165,9 @@ export class Spot {
 
   /** A forwarder in the spot, at 127.0.0.1 and `port`, to a server at HUB; kill it to cut it. */
   async openDoor(port, serverPort) {
-    const words = [`--net=${this.path()}`, '--', process.execPath, file('door.mjs'), `${port}`, HUB, `${serverPort}`];
-    const door = this.keep(spawn('nsenter', words, { stdio: ['pipe', 'pipe', 'inherit'] }));
+    const inside = [`--net=${this.path()}`, '--'];
+    const forward = [process.execPath, file('door.mjs'), `${port}`, HUB, `${serverPort}`];
+    const door = this.keep(spawn('nsenter', [...inside, ...forward], { stdio: ['pipe', 'pipe', 'inherit'] }));
     await once(door.stdout, 'data');
     return door;
   }

@@ -10,7 +10,7 @@ const RECORD_EVERY_MS = 250;
 
 /** One person in one room. Several may sit in one page. */
 class Seat {
-  constructor(name, { secret, ...options } = {}) {
+  constructor(name, { secret, autoSubscribe = true, ...options } = {}) {
     this.name = name;
     this.pictures = new Map();
     this.rows = [];
@@ -18,21 +18,26 @@ class Seat {
     this.events = [];
     this.marks = {};
     this.secret = secret;
+    this.autoSubscribe = autoSubscribe;
     this.keys = secret === undefined ? undefined : new sdk.ExternalE2EEKeyProvider();
     this.room = new sdk.Room({ adaptiveStream: false, ...options, ...(this.keys && sealedWith(this.keys)) });
     const { TrackSubscribed, TrackUnsubscribed } = sdk.RoomEvent;
     this.room.on(TrackSubscribed, (track, publication, from) => this.attach(track, publication, from));
     this.room.on(TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()));
     for (const event of ['online', 'offline']) {
-      addEventListener(event, () => this.events.push({ at: performance.now(), event, words: [] }));
+      addEventListener(event, () => this.note(event, []));
     }
     const told = [
       'connectionStateChanged', 'signalReconnecting', 'reconnecting', 'reconnected', 'encryptionError',
       'trackStreamStateChanged', 'activeSpeakersChanged',
     ];
     for (const event of told) {
-      this.room.on(event, (...words) => this.events.push({ at: performance.now(), event, words: words.map(inWords) }));
+      this.room.on(event, (...words) => this.note(event, words.map(inWord)));
     }
+  }
+
+  note(event, words) {
+    this.events.push({ at: performance.now(), event, words });
   }
 
   async join(url, token) {
@@ -41,7 +46,7 @@ class Seat {
       await this.keys.setKey(this.secret);
       await this.room.setE2EEEnabled(true);
     }
-    await this.room.connect(url, token);
+    await this.room.connect(url, token, { autoSubscribe: this.autoSubscribe });
     this.marks.connected = performance.now();
   }
 
@@ -126,11 +131,16 @@ class Seat {
     }
   }
 
-  /** All that was recorded, as plain data. */
-  timeline() {
-    const pictures = [...this.pictures.values()];
-    const { name, rows, sent, events, marks } = this;
-    return { name, now: performance.now(), marks, events, pictures, rows, sent };
+  /** What was recorded in the last `ms`, and all events, as plain data. */
+  timeline(ms = Infinity) {
+    const now = performance.now();
+    const isRecent = (at) => at >= now - ms;
+    const pictures = [...this.pictures.values()].map(({ key, frames }) => {
+      return { key, frames: frames.filter(([at]) => isRecent(at)) };
+    });
+    const [rows, sent] = [this.rows, this.sent].map((list) => list.filter(({ at }) => isRecent(at)));
+    const { name, events, marks } = this;
+    return { name, now, marks, events, pictures, rows, sent };
   }
 
   async leave() {
@@ -178,7 +188,11 @@ function sealedWith(keyProvider) {
   return { encryption: { keyProvider, worker } };
 }
 
-const inWords = (word) => (typeof word === 'object' ? word?.identity ?? word?.trackSid ?? word?.message ?? null : word);
+/** What of an event's argument is worth a line. */
+function inWord(value) {
+  if (typeof value !== 'object') return value;
+  return value?.identity ?? value?.trackSid ?? value?.message ?? null;
+}
 
 const common = (who, publication, stat) => ({
   at: performance.now(), local: who.isLocal, identity: who.identity, source: publication.source,
@@ -194,7 +208,8 @@ const inbound = (who, publication, stat) => ({
   freezes: stat.freezeCount ?? 0, frozenMs: (stat.totalFreezesDuration ?? 0) * 1000,
   samples: stat.totalSamplesReceived ?? 0, concealed: stat.concealedSamples ?? 0,
   silentConcealed: stat.silentConcealedSamples ?? 0, energy: stat.totalAudioEnergy ?? 0,
-  bufferedMs: stat.jitterBufferEmittedCount ? (stat.jitterBufferDelay / stat.jitterBufferEmittedCount) * 1000 : 0,
+  // Both grow without end; the delay of a stretch of time is the quotient of their growths.
+  bufferedS: stat.jitterBufferDelay ?? 0, emitted: stat.jitterBufferEmittedCount ?? 0,
 });
 
 const outbound = (who, publication, stat) => ({
