@@ -53,8 +53,8 @@ netTest('one who comes into another network has media again within 2 s', scenes.
 });
 
 // Chromium looks after a quiet path every 2.5 s, and nobody knows of the change before it does.
-netTest('a new address that nobody announces is followed at the next check', scenes.readdress, (figures) => {
-  atMost(figures, { bobBlindMs: 3_500, aliceBlindMs: 3_500 });
+netTest('a client behind a NAT that forgot it is followed at its next check', scenes.rebind, (figures) => {
+  atMost(figures, { bobBlindMs: 3_000, aliceBlindMs: 3_000 });
 });
 
 netTest('a WebSocket that drops and resumes is not seen', scenes.socketDrops, (figures) => {

@@ -155,9 +155,9 @@ export async function unequal(play) {
 }
 
 /** A call in which both send; bob is the one whose network changes. */
-async function pair(play) {
+async function pair(play, how) {
   const alice = await publisher(play);
-  const bob = await play.enter('bob', { camera: true });
+  const bob = await play.enter('bob', { camera: true, ...how });
   await bob.call('publishVideo', SMALL_CAMERA);
   await atBest(bob, 'alice');
   await atBest(alice, 'bob', SMALL_CAMERA);
@@ -183,10 +183,10 @@ export async function move(play) {
   return blindness(alice, bob, () => bob.spot.reconnect(), 8_000);
 }
 
-/** The address is another one from one packet to the next; nothing tells the browser. */
-export async function readdress(play) {
-  const [alice, bob] = await pair(play);
-  return blindness(alice, bob, () => bob.spot.readdress(), 12_000);
+/** A NAT forgets its mappings: bob's packets come from other ports, and nothing tells the browser. */
+export async function rebind(play) {
+  const [alice, bob] = await pair(play, { wire: 'tun' });
+  return blindness(alice, bob, () => bob.spot.impair({ rebind: 1_000 }), 10_000);
 }
 
 /** What the SDK said of its connection since `from`. */
@@ -248,5 +248,5 @@ export async function fullReconnect(play) {
 
 /** All of them by name, in the order in which they are measured. */
 export const SCENES = {
-  cap, loss, lossUpstream, unequal, move, readdress, socketDrops, fullReconnect,
+  cap, loss, lossUpstream, unequal, move, rebind, socketDrops, fullReconnect,
 };

@@ -136,7 +136,7 @@ export class Spot {
     this.run('tc', ...capWords('far', kbps));
   }
 
-  /** Sets faults per direction, as in wire.py; gives the counters of both. */
+  /** Sets faults per direction, or `rebind`, as in wire.py; gives the counters of both directions. */
   async impair(faults) {
     this.wire.stdin.write(`${JSON.stringify(faults)}\n`);
     return JSON.parse((await this.answers.next()).value);
@@ -153,14 +153,6 @@ export class Spot {
     this.run('ip', 'link', 'set', 'far', 'up');
     this.hostPart = this.hostPart === 2 ? 3 : 2;
     this.takeAddress();
-  }
-
-  /** The address becomes another one, with no time between that a browser could notice. */
-  readdress() {
-    const old = this.address;
-    this.hostPart = this.hostPart === 2 ? 3 : 2;
-    this.run('sh', '-c', `ip addr del ${old}/24 dev far && ip addr add ${this.address}/24 dev far &&
-      ip route add default via ${this.gateway}`);
   }
 
   /** A forwarder in the spot, at 127.0.0.1 and `port`, to a server at HUB; kill it to cut it. */

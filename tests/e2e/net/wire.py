@@ -4,7 +4,9 @@
 
 Standard input takes one JSON object a line and answers each with one line on standard output. An
 object with "down" (near to far) or "up" (far to near) sets that direction's faults, all of them:
-{"loss": 0.05, "delay_ms": 40, "jitter_ms": 10}. The answer holds the counters of both directions.
+{"loss": 0.05, "delay_ms": 40, "jitter_ms": 10}. "rebind" sets by how much the ports from which the far
+side sends UDP are shifted on their way: a NAT whose mappings were lost. What comes back to the old
+ports is lost from then on. The answer holds the counters of both directions.
 The same seed drops the same ordinals of each direction. Jitter delays, it never reorders: a queue
 in a router does not either. Ends when standard input does.
 """
@@ -25,6 +27,7 @@ IFF_TUN = 0x0001
 IFF_NO_PI = 0x1000
 CLONE_NEWNET = 0x40000000
 PACKET_BYTES_MAX = 65536
+IPPROTO_UDP = 17
 # Packets that a direction holds back at once; more are dropped and counted, as in a real buffer.
 HELD_MAX = 4096
 # Packets taken from one device before the other one has its turn.
@@ -45,11 +48,26 @@ def enter(namespace):
     os.close(fd)
 
 
+def shift_port(packet, shift, is_up):
+    """Shifts the far side's port of a whole IPv4 UDP packet (RFC 768); anything else is as it was."""
+    if packet[0] >> 4 != 4 or packet[9] != IPPROTO_UDP:
+        return packet
+    udp = (packet[0] & 15) * 4
+    at = udp if is_up else udp + 2
+    port = int.from_bytes(packet[at : at + 2], "big") + (shift if is_up else -shift)
+    changed = bytearray(packet)
+    changed[at : at + 2] = (port & 0xFFFF).to_bytes(2, "big")
+    # Over IPv4 zero stands for no checksum.
+    changed[udp + 6 : udp + 8] = b"\0\0"
+    return bytes(changed)
+
+
 class Direction:
     """One way through the wire: its faults, its queue, its counters."""
 
-    def __init__(self, source, target, seed):
-        self.source, self.target = source, target
+    def __init__(self, source, target, seed, is_up):
+        self.source, self.target, self.is_up = source, target, is_up
+        self.shift = 0
         self.chance = random.Random(seed)
         self.held = deque()
         self.last_due = 0.0
@@ -73,6 +91,8 @@ class Direction:
             if len(self.held) >= HELD_MAX:
                 self.counters["overflowed"] += 1
                 continue
+            if self.shift:
+                packet = shift_port(packet, self.shift, self.is_up)
             due = now + self.delay_s + self.chance.uniform(0, self.jitter_s)
             self.last_due = max(self.last_due, due)
             self.held.append((self.last_due, packet))
@@ -91,6 +111,7 @@ class Direction:
 def obey(line, down, up):
     order = json.loads(line)
     for name, direction in (("down", down), ("up", up)):
+        direction.shift = order.get("rebind", direction.shift)
         if name in order:
             direction.set(order[name])
     print(json.dumps({"down": down.counters, "up": up.counters}), flush=True)
@@ -101,8 +122,8 @@ def main():
     near = open_tun(near_name)
     enter(namespace)
     far = open_tun(far_name)
-    down = Direction(near, far, seed + "down")
-    up = Direction(far, near, seed + "up")
+    down = Direction(near, far, seed + "down", is_up=False)
+    up = Direction(far, near, seed + "up", is_up=True)
     print("{}", flush=True)
     pending = b""
     while True:
