@@ -89,25 +89,35 @@ export async function cap(play) {
   };
 }
 
-const LOSS = 0.05;
+const LOSS = { loss: 0.05 };
+/** Another continent over a radio link, one way. */
+const FAR = { delay_ms: 75, jitter_ms: 20, loss: 0.01 };
 
 /** A viewer's link loses packets at random, in both directions. */
 export async function loss(play) {
   await publisher(play);
   const bob = await play.enter('bob', { wire: 'tun' });
-  return lossy(bob.spot, bob);
+  return impaired(bob.spot, LOSS, bob);
+}
+
+/** A viewer far away: delay, jitter and a little loss. */
+export async function distant(play) {
+  await publisher(play);
+  const bob = await play.enter('bob', { wire: 'tun' });
+  return impaired(bob.spot, FAR, bob);
 }
 
 /** The publisher's link does. */
 export async function lossUpstream(play) {
   const alice = await publisher(play, { wire: 'tun' });
   const bob = await play.enter('bob');
-  return lossy(alice.spot, bob);
+  return impaired(alice.spot, LOSS, bob);
 }
 
-async function lossy(spot, bob) {
+/** bob's picture of alice while both directions of the spot's wire have these faults. */
+async function impaired(spot, faults, bob) {
   await atBest(bob, 'alice');
-  const before = await spot.impair({ down: { loss: LOSS }, up: { loss: LOSS } });
+  const before = await spot.impair({ down: faults, up: faults });
   const [from, to] = await watch(bob, 20_000);
   const after = await spot.impair({ down: {}, up: {} });
   const timeline = await bob.timeline();
@@ -236,17 +246,23 @@ export async function fullReconnect(play) {
   await publisher(play);
   const bob = await play.enter('bob');
   await atBest(bob, 'alice');
+  await bob.page.evaluate(() => { window.stage.seats.get('bob').noteDecoding(); });
+  await bob.until('has a decoder at work', ({ decoded, now }) => {
+    return decoded.length > 30 && longestWait(decoded, now - CALM_MS, now) < CALM_WAIT_MS;
+  });
   const from = await bob.now();
   await bob.room('simulateScenario', 'full-reconnect');
   await happened(bob, 'reconnected', from);
-  await pause(3_000);
+  await pause(2_000);
+  const timeline = await bob.timeline();
   return {
-    bobBlindMs: longestWait(picture(await bob.timeline(), 'alice'), from, await bob.now()),
+    decoderIdleMs: longestWait(timeline.decoded, from, timeline.now),
+    bobBlindMs: longestWait(picture(timeline, 'alice'), from, timeline.now),
     events: await reconnections(bob, from),
   };
 }
 
 /** All of them by name, in the order in which they are measured. */
 export const SCENES = {
-  cap, loss, lossUpstream, unequal, move, rebind, socketDrops, fullReconnect,
+  cap, loss, lossUpstream, distant, unequal, move, rebind, socketDrops, fullReconnect,
 };

@@ -7,6 +7,8 @@ const seats = new Map();
 
 /** How often the counters are read, in ms. */
 const RECORD_EVERY_MS = 250;
+/** The same for the decoder alone where its pauses are measured: more often than a frame comes. */
+const DECODER_EVERY_MS = 20;
 
 /** One person in one room. Several may sit in one page. */
 class Seat {
@@ -123,6 +125,24 @@ class Seat {
     return rows;
   }
 
+  /**
+   * Starts to note when frames come out of the decoder, whichever peer connection it belongs to now.
+   * After a full reconnect the SDK keeps new tracks to itself for 2 s (its `minReconnectWait`), so a
+   * picture is there long before it is on screen, and the server is answerable for the former.
+   */
+  async noteDecoding() {
+    this.decoded = [];
+    let last;
+    for (;;) {
+      const report = await this.room.engine?.pcManager?.publisher.getStats().catch(() => undefined);
+      const decoders = [...(report?.values() ?? [])].filter((stat) => stat.framesDecoded > 0);
+      const counts = decoders.map(({ id, framesDecoded }) => `${id} ${framesDecoded}`).join();
+      if (counts && counts !== last) this.decoded.push([performance.now(), 0, 0, this.decoded.length]);
+      last = counts;
+      await new Promise((resolve) => { setTimeout(resolve, DECODER_EVERY_MS); });
+    }
+  }
+
   setQuality(level) {
     for (const who of this.room.remoteParticipants.values()) {
       for (const publication of who.videoTrackPublications.values()) {
@@ -139,8 +159,8 @@ class Seat {
       return { key, frames: frames.filter(([at]) => isRecent(at)) };
     });
     const [rows, sent] = [this.rows, this.sent].map((list) => list.filter(({ at }) => isRecent(at)));
-    const { name, events, marks } = this;
-    return { name, now, marks, events, pictures, rows, sent };
+    const { name, events, marks, decoded } = this;
+    return { name, now, marks, events, pictures, rows, sent, decoded };
   }
 
   async leave() {
