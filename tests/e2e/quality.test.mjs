@@ -38,7 +38,7 @@ for (const [whose, scene] of [["a viewer's", scenes.loss], ["the publisher's", s
 netTest('150 ms away, with jitter and a loss of 1 %, the picture flows', scenes.distant, (figures) => {
   atLeast(figures, { fps: 20 });
   // A lost packet is asked for again over the whole way, there and back.
-  atMost(figures, { longestWaitMs: 450, frozenMs: 1_000, concealedPercent: 2 });
+  atMost(figures, { longestWaitMs: 450, concealedPercent: 2 });
 });
 
 netTest('a thin link does not disturb another viewer of the same track', scenes.unequal, (figures) => {
@@ -49,7 +49,9 @@ netTest('a thin link does not disturb another viewer of the same track', scenes.
 });
 
 netTest('of ten on a link of 3 Mbit/s the screen and the speaker stay sharp', crowd, (figures) => {
-  atLeast(figures, { screenSharpPercent: 95, speakerSharpPercent: 95, restFpsMin: figures.sentFpsMin / 2 });
+  atLeast(figures, { screenSharpPercent: 95, screenFps: 3, speakerSharpPercent: 95 });
+  const half = figures.sentFpsMin / 2;
+  atLeast(figures, { speakerFps: half, restFpsMin: half });
   // Nine at their best and the screen would be more than the link has.
   atMost(figures, { restSharp: 7, speakerFrozenMs: 500 });
 });
