@@ -8,7 +8,7 @@ use super::*;
 use antipode_base::command::Subscribe;
 use antipode_base::ids::TrackId;
 use antipode_base::limits::DATAGRAM_MAX;
-use antipode_base::media::Kind;
+use antipode_base::media::{Kind, Source};
 use antipode_base::stats::{TcpEnding, TcpStats};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid};
@@ -45,6 +45,9 @@ impl Client {
                 kind: Kind::Video,
                 client_id: "cam".into(),
                 codec: None,
+                source: Source::Other,
+                red: false,
+                stereo: false,
             },
             _ => Command::Subscribe(Subscribe {
                 session: id,

@@ -13,12 +13,15 @@ const FLAGS = [
   '--autoplay-policy=no-user-gesture-required',
 ];
 
+/** Flags, and an object first when something else than flags is to be told to the launcher. */
 export function launch(...more) {
+  const options = typeof more[0] === 'object' ? more.shift() : {};
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: [...FLAGS, ...more],
     // A muted output would leave totalAudioEnergy at zero on some versions.
     ignoreDefaultArgs: ['--mute-audio'],
+    ...options,
   });
 }
 

@@ -15,11 +15,11 @@ const BINARY = process.env.ANTIPODE ?? 'target/debug/antipode';
 /** Lines of the server's log that a failing test prints. */
 const LOG_LINES_SHOWN = 80;
 
-async function freePort(kind) {
+async function freePort(kind, host) {
   const socket = kind === 'tcp' ? createServer() : createSocket('udp4');
   await new Promise((resolve, reject) => {
     socket.once('error', reject);
-    if (kind === 'tcp') socket.listen(0, '127.0.0.1', resolve);
+    if (kind === 'tcp') socket.listen(0, host, resolve);
     else socket.bind(0, resolve);
   });
   const { port } = socket.address();
@@ -28,12 +28,17 @@ async function freePort(kind) {
 }
 
 /** Starts `antipode dev` with two shards, every join on the next one, and waits until it is ready. */
-export async function startServer(...more) {
+export function startServer(...more) {
+  return startServerAt('127.0.0.1', ...more);
+}
+
+/** The same with HTTP at an address other than loopback, for clients in other namespaces. */
+export async function startServerAt(host, ...more) {
   const home = await mkdtemp(join(tmpdir(), 'antipode-e2e-'));
-  const [http, media] = [await freePort('tcp'), await freePort('udp')];
+  const [http, media] = [await freePort('tcp', host), await freePort('udp')];
   const tcp = await freePort('tcp');
   const args = [
-    'dev', '--bind', `127.0.0.1:${http}`, '--media-port', String(media),
+    'dev', '--bind', `${host}:${http}`, '--media-port', String(media),
     '--shards', '2', '--spread', ...more,
   ];
   const process_ = spawn(BINARY, args, {
@@ -44,10 +49,12 @@ export async function startServer(...more) {
       ANTIPODE_LOG: process.env.ANTIPODE_LOG ?? 'info',
       // A flag overrides it.
       ANTIPODE_MEDIA_TCP: `[::]:${tcp}`,
+      // Loopback is another machine to a client in another namespace.
+      ANTIPODE_MEDIA_LOOPBACK: String(host.startsWith('127.')),
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const server = new Server(process_, home, http);
+  const server = new Server(process_, home, host, http);
   try {
     await until('the server is ready', () => server.isReady(), 30_000);
   } catch (error) {
@@ -59,10 +66,11 @@ export async function startServer(...more) {
 }
 
 class Server {
-  constructor(process_, home, port) {
+  constructor(process_, home, host, port) {
     this.process = process_;
     this.home = home;
-    this.url = `http://127.0.0.1:${port}`;
+    this.port = port;
+    this.url = `http://${host}:${port}`;
     this.log = [];
     this.isOver = false;
     process_.once('close', () => { this.isOver = true; });

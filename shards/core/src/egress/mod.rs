@@ -101,6 +101,8 @@ pub(crate) struct Egress {
     seal: Option<Seal>,
     /// Our address and the viewer's, as its last authenticated nomination had them.
     path: Option<Path>,
+    /// The path was of another generation of ICE.
+    leaving: bool,
     /// By slot; `None` for a section that is not negotiated yet.
     lanes: Vec<Option<Lane>>,
     estimator: Estimator,
@@ -123,6 +125,7 @@ impl Default for Egress {
         Egress {
             seal: None,
             path: None,
+            leaving: false,
             lanes: Vec::new(),
             estimator: Estimator::default(),
             prober: Prober::default(),
@@ -145,10 +148,27 @@ impl Egress {
         self.seal = Seal::new(provider, keys);
     }
 
-    /// Where the viewer wants its media.
-    pub(crate) fn set_path(&mut self, datagram: &Datagram<'_>) {
-        let Datagram { transport, local, source, .. } = *datagram;
-        self.path = Some(Path { transport, local, destination: source });
+    /// Genuine STUN of the viewer came this way: it is where it wants its media if it says so
+    /// (USE-CANDIDATE), or if it has just restarted ICE and said nothing yet.
+    pub(crate) fn offer_path(&mut self, datagram: &Datagram<'_>, nominated: bool) {
+        if nominated || self.leaving || self.path.is_none() {
+            let Datagram { transport, local, source, .. } = *datagram;
+            self.path = Some(Path { transport, local, destination: source });
+            self.leaving = false;
+        }
+    }
+
+    /// The viewer restarts ICE: its network changed, most likely.
+    pub(crate) fn leave_path(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Puts what str0m sends on the viewer's path: it knows of a change of address later than we do.
+    pub(crate) fn redirect(&self, transmit: &mut Transmit) {
+        if let Some(path) = self.path.filter(|_| !is_stun(&transmit.bytes)) {
+            let bytes = std::mem::take(&mut transmit.bytes);
+            *transmit = path.transmit(bytes);
+        }
     }
 
     /// The stream of a slot, if its section is negotiated.
@@ -422,4 +442,9 @@ impl Egress {
             send(path.transmit(seal.rtcp(&self.header)));
         }
     }
+}
+
+/// RFC 7983 §7. STUN belongs to the address that it is about.
+fn is_stun(bytes: &[u8]) -> bool {
+    matches!(bytes, [0..=3, ..])
 }

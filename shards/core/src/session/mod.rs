@@ -203,12 +203,16 @@ impl Session {
                     self.set_deadline(deadline);
                     break;
                 }
-                Ok(Output::Transmit(transmit)) => fx.send(Transmit {
-                    transport: Transport::of(transmit.proto),
-                    local: transmit.source,
-                    destination: transmit.destination,
-                    bytes: transmit.contents.into(),
-                }),
+                Ok(Output::Transmit(transmit)) => {
+                    let mut transmit = Transmit {
+                        transport: Transport::of(transmit.proto),
+                        local: transmit.source,
+                        destination: transmit.destination,
+                        bytes: transmit.contents.into(),
+                    };
+                    self.egress.redirect(&mut transmit);
+                    fx.send(transmit);
+                }
                 Ok(Output::Event(event)) => self.event(event, now, fx),
                 Err(error) => {
                     fx.ended = Some(end_reason(&error));

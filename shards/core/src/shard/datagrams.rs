@@ -69,9 +69,7 @@ impl Shard {
             return self.fx.drops.count(DropReason::StunBadIntegrity);
         }
         session.consent(now);
-        if nominates(datagram.bytes) {
-            session.egress.set_path(datagram);
-        }
+        session.egress.offer_path(datagram, nominates(datagram.bytes));
         self.validate(key, datagram.peer());
         self.receive(key, datagram, now);
     }

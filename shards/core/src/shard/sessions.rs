@@ -79,6 +79,7 @@ impl Shard {
             session.egress.set_keys(self.setup.provider(), &keys);
         }
         if let Some(old) = session.retired.take() {
+            session.egress.leave_path();
             self.demux.remove_ufrag(&old.ufrag);
             self.demux.add_ufrag(&session.credentials.ufrag, key);
         }
