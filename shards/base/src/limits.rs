@@ -145,6 +145,17 @@ pub const DATA_BUFFERED_MAX: usize = 2 * 1024 * 1024;
 /// Destinations of one data packet.
 pub const DATA_DESTINATIONS_MAX: usize = 256;
 
+// --- sound ----------------------------------------------------------------------------------------
+
+/// Microphones that a room may be set to forward to each viewer, the loudest of all.
+pub const LOUDEST_MAX: usize = 16;
+/// Microphones of one room whose loudness one shard follows.
+pub const MICROPHONES_PER_ROOM_MAX: usize = 16_384;
+/// How far back a microphone that becomes audible is sent, so that its first syllable is whole.
+pub const LOOK_BACK: Duration = Duration::from_millis(80);
+/// Packets of one look-back: that time in packets of 10 ms, the shortest in use.
+pub const LOOK_BACK_PACKETS: usize = 8;
+
 // --- times ----------------------------------------------------------------------------------------
 
 /// At most one keyframe request a layer reaches a publisher in this time.

@@ -5,6 +5,8 @@
 //! the loop over viewers touches one line of memory after another.
 
 mod keyframes;
+#[cfg_attr(not(test), expect(dead_code, reason = "the fan-out is about to ask it"))]
+mod loudest;
 mod rewriter;
 mod selector;
 mod subscription;
