@@ -155,6 +155,11 @@ pub const MICROPHONES_PER_ROOM_MAX: usize = 16_384;
 pub const LOOK_BACK: Duration = Duration::from_millis(80);
 /// Packets of one look-back: that time in packets of 10 ms, the shortest in use.
 pub const LOOK_BACK_PACKETS: usize = 8;
+/// Blocks of one RFC 2198 packet, the primary one too.
+/// Chromium sends two.
+pub const RED_BLOCKS_MAX: usize = 8;
+/// The longest RFC 2198 payload that we make; redundancy that does not fit is left out.
+pub const RED_PAYLOAD_MAX: usize = 1_200;
 
 // --- times ----------------------------------------------------------------------------------------
 
@@ -182,3 +187,4 @@ const _: () = assert!(TRAIN_SEGMENTS_MAX * RTP_MAX < 65_536);
 const _: () = assert!(JOIN_REQUEST_PACKED_MAX <= JOIN_REQUEST_MAX);
 const _: () = assert!(SDP_MAX <= SIGNAL_MESSAGE_MAX && SIGNAL_MESSAGE_MAX <= CONTROL_FRAME_MAX);
 const _: () = assert!(LAYERS_MAX <= 8);
+const _: () = assert!(RED_PAYLOAD_MAX < RTP_MAX);
