@@ -189,6 +189,22 @@ pub const DATA_BUFFERED_MAX: usize = 2 * 1024 * 1024;
 /// Destinations of one data packet.
 pub const DATA_DESTINATIONS_MAX: usize = 256;
 
+// --- sound ----------------------------------------------------------------------------------------
+
+/// Microphones that a room may be set to forward to each viewer, the loudest of all.
+pub const LOUDEST_MAX: usize = 16;
+/// Microphones of one room whose loudness one shard follows.
+pub const MICROPHONES_PER_ROOM_MAX: usize = 16_384;
+/// How far back a microphone that becomes audible is sent, so that its first syllable is whole.
+pub const LOOK_BACK: Duration = Duration::from_millis(80);
+/// Packets of one look-back: that time in packets of 10 ms, the shortest in use.
+pub const LOOK_BACK_PACKETS: usize = 8;
+/// Blocks of one RFC 2198 packet, the primary one too.
+/// Chromium sends two.
+pub const RED_BLOCKS_MAX: usize = 8;
+/// The longest RFC 2198 payload that we make; redundancy that does not fit is left out.
+pub const RED_PAYLOAD_MAX: usize = 1_200;
+
 // --- times ----------------------------------------------------------------------------------------
 
 /// At most one keyframe request a layer reaches a publisher in this time.
@@ -223,3 +239,4 @@ const _: () = assert!(JOIN_REQUEST_PACKED_MAX <= JOIN_REQUEST_MAX);
 const _: () = assert!(SDP_MAX <= SIGNAL_MESSAGE_MAX && SIGNAL_MESSAGE_MAX <= CONTROL_FRAME_MAX);
 const _: () = assert!(LAYERS_MAX <= 8);
 const _: () = assert!(CACHE_PACKETS.is_power_of_two());
+const _: () = assert!(RED_PAYLOAD_MAX < RTP_MAX);

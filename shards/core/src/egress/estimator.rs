@@ -231,11 +231,11 @@ impl Estimator {
     }
 
     fn finish_probe(&mut self) {
-        if let Some(rate) = std::mem::take(&mut self.probe).rate() {
-            if rate > self.target {
-                self.target = rate.min(CEILING);
-                self.trend.forget();
-            }
+        if let Some(rate) = std::mem::take(&mut self.probe).rate()
+            && rate > self.target
+        {
+            self.target = rate.min(CEILING);
+            self.trend.forget();
         }
     }
 }

@@ -233,7 +233,7 @@ impl SenderReport<'_> {
         out.extend_from_slice(cname);
         // At least one zero ends the list of items (RFC 3550 §6.5).
         out.push(0);
-        while (out.len() - start) % 4 != 0 {
+        while !(out.len() - start).is_multiple_of(4) {
             out.push(0);
         }
         let words = ((out.len() - start) / 4 - 1) as u16;

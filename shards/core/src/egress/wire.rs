@@ -82,7 +82,7 @@ impl Header<'_> {
         if let Some(orientation) = self.extensions.orientation {
             element(out, ids.orientation, &[orientation & 3]);
         }
-        while (out.len() - start) % 4 != 0 {
+        while !(out.len() - start).is_multiple_of(4) {
             out.push(0);
         }
         let words = ((out.len() - start) / 4) as u16;

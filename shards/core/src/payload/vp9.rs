@@ -382,9 +382,9 @@ mod tests {
             let mut copy = payload.to_vec();
             let read = parse(&copy).unwrap();
             let id = read.picture_id.unwrap();
-            patch(&payload, &mut copy, id.value, 7);
+            patch(payload, &mut copy, id.value, 7);
             assert_eq!(copy, payload, "the same numbers");
-            patch(&payload, &mut copy, 0xffff, 0xee);
+            patch(payload, &mut copy, 0xffff, 0xee);
             let again = parse(&copy).unwrap();
             let all = if id.long { 0x7fff } else { 0x7f };
             assert_eq!(again.picture_id, Some(PictureId { value: all, ..id }));
@@ -393,7 +393,7 @@ mod tests {
             assert_eq!(copy.last(), Some(&0x99));
             // A shorter payload than the one that was read.
             for cut in 0..copy.len() {
-                patch(&payload, &mut copy[..cut], 1, 1);
+                patch(payload, &mut copy[..cut], 1, 1);
             }
         }
         // Nothing to patch.
