@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use antipode_base::ids::TrackId;
 use antipode_base::verdict::DropReason;
-use antipode_tests::path::Micros;
+use antipode_tests::links::LinkFaults;
+use antipode_tests::path::{Faults, Micros};
 use antipode_tests::seed::Dice;
 use antipode_tests::source::Media;
 use antipode_tests::world::{Setup, World};
@@ -66,6 +67,59 @@ fn speakers(world: &mut World) {
     // Of fifty who send fifty packets a second, each of four listeners gets three.
     let drops = world.drops(DropReason::NotLoudest);
     assert!(drops > 4 * 40 * 50 * 3, "{drops}");
+}
+
+fn bad_paths(seed: u64) -> Setup {
+    let mut dice = Dice::new(seed, 0xbad);
+    let mut faults = || Faults {
+        loss: dice.below(50) as u32,
+        duplicate: dice.below(50) as u32,
+        reorder: dice.below(100) as u32,
+        jitter: dice.below(30) * MS,
+        ..Faults::default()
+    };
+    let (up, down) = (faults(), faults());
+    let links = LinkFaults { delay: dice.below(4) * MS, full: dice.below(20) as u32 };
+    Setup { audio_top: 2, up, down, links, ..Setup::default() }
+}
+
+scene!(BABBLE, whoever_is_loud_is_heard_on_bad_paths, 12, bad_paths, babble);
+
+/// Six who get louder and quieter, mute themselves and stop listening to one another, while packets are
+/// lost and come late: the oracles judge each slot's numbers and times.
+fn babble(world: &mut World) {
+    let mut dice = Dice::new(world.seed, 0xba);
+    let members: Vec<usize> =
+        (0..6).map(|n| world.join(&format!("m{n}"), 1, n as u16 % 2)).collect();
+    let tracks: Vec<_> =
+        members.iter().map(|member| world.publish(*member, Media::audio(QUIET))).collect();
+    world.run(2 * S);
+    for _ in 0..60 {
+        let (member, track) = (*dice.pick(&members), *dice.pick(&tracks));
+        match dice.below(10) {
+            0..=6 => world.speak_at(track, SILENT + dice.below(70) as i8),
+            7 => world.mute(track, dice.chance(500)),
+            8 => world.unsubscribe(member, track),
+            _ => world.subscribe(member, track),
+        }
+        world.run(dice.below(200) * MS);
+    }
+    let none = Faults::default();
+    for (member, track) in members.iter().zip(&tracks) {
+        world.reroute(*member, none, none);
+        world.mute(*track, false);
+        world.speak_at(*track, SILENT);
+        tracks.iter().for_each(|track| world.subscribe(*member, *track));
+    }
+    tracks[..2].iter().for_each(|track| world.speak_at(*track, LOUD));
+    // What was wanted again is heard once its client knows of it.
+    world.run(3 * S);
+    for (at, member) in members.iter().enumerate() {
+        let heard = world.heard(*member, world.now - 300 * MS);
+        let mut want = tracks[..2].iter().filter(|track| **track != tracks[at]);
+        assert!(want.all(|track| heard.contains(track)), "{member}: {heard:?}");
+        assert!(heard.len() <= 2, "{member}: {heard:?}");
+    }
 }
 
 /// Each listener has heard three for a while, and nobody else; himself he does not count.
