@@ -1,6 +1,6 @@
 //! The same seed, the same trace, byte by byte; another seed, another trace.
 
-use crate::{attacks, calls, fabric, messages, paths, speakers};
+use crate::{attacks, bandwidth, calls, fabric, messages, paths, speakers};
 
 #[test]
 fn a_seed_has_one_trace() {
@@ -16,6 +16,7 @@ fn a_seed_has_one_trace() {
 fn a_seed_has_one_trace_with_faults() {
     paths::FAULTS.run_twice(4);
     paths::BOUNDED.run_twice(2);
+    bandwidth::CAP.run_twice(2);
     speakers::BABBLE.run_twice(3);
 }
 
