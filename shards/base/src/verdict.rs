@@ -67,6 +67,8 @@ reasons! {
     PacerFull = "pacer_full",
     /// Another layer than the viewer's current one.
     OtherLayer = "other_layer",
+    /// Other microphones of the room are louder. With the look-back it may still go out.
+    NotLoudest = "not_loudest",
     /// Nothing may be sent before a keyframe.
     AwaitingKeyframe = "awaiting_keyframe",
     /// Older than what was sent before the last switch.

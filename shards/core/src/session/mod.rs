@@ -60,6 +60,8 @@ pub(crate) struct Session {
     pub(crate) role: Role,
     /// What the owner may do.
     pub(crate) grants: Grants,
+    /// How many of the room's microphones it gets at once; 0: all of them.
+    pub(crate) audio_top: u8,
     /// Credentials in force; the ufrag is the key of the demultiplexer.
     pub(crate) credentials: IceCreds,
     /// Keys that DTLS just agreed on, until the shard puts them in force.
@@ -112,6 +114,7 @@ impl Session {
             room: open.room,
             role: open.role,
             grants: open.grants,
+            audio_top: open.audio_top,
             credentials,
             fresh_keys: None,
             retired: None,
@@ -325,6 +328,7 @@ impl Session {
                 orientation: header.ext_vals.video_orientation.map(|turn| turn as u8),
             },
             sender_clock: sender_clock(&packet),
+            microphone: incoming.microphone.then_some(self.member),
             arrival: now,
             payload: packet.payload,
         })
