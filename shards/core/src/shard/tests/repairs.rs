@@ -1,6 +1,8 @@
 //! What a client, a signaling process or another shard missed reaches it in the end.
 
+use antipode_base::command::Tune;
 use antipode_base::limits::CLAIM_INTERVAL;
+use antipode_base::media::Layer;
 use antipode_relay::parcel::{Note, Parcel};
 
 use super::*;
@@ -63,6 +65,38 @@ fn a_section_that_changes_hands_at_once_is_offered_anew() {
     scene.shard.handle(Input::Command(unsubscribe), scene.now);
     scene.subscribe(1, 2, Kind::Video);
     assert_eq!(offered(&scene, 3), (true, Some("TR_2".to_owned()), streams));
+}
+
+#[test]
+fn what_is_said_again_is_answered_with_the_state_of_things() {
+    let mut scene = call();
+    let mid = scene.mid(0);
+    scene.send(0, mid, 1, KEY);
+    let told = |scene: &Scene| {
+        let notices = scene.notices.iter();
+        let of_state = notices
+            .filter(|notice| matches!(notice, Notice::Demand { .. } | Notice::Delivery { .. }));
+        of_state.cloned().collect::<Vec<_>>()
+    };
+    let tune = Tune { layer_max: Layer(1), ..Tune::default() };
+    scene.command(Command::Tune { session: session(1), track: TrackId(1), tune });
+    scene.pass(Duration::from_secs(4));
+    let before = told(&scene);
+    let layer_max = Some(Layer(1));
+    let demand = Notice::Demand { session: session(0), track: TrackId(1), layer_max };
+    assert_eq!(before.last(), Some(&demand), "{before:?}");
+
+    scene.publish(0, 1, Kind::Video, "cam");
+    assert_eq!(told(&scene)[before.len()..], [demand]);
+    scene.subscribe(1, 1, Kind::Video);
+    let delivery = Notice::Delivery { session: session(1), track: TrackId(1), paused: false };
+    assert_eq!(told(&scene)[before.len() + 1..], [delivery]);
+
+    // Nothing of it is on its way to this one yet.
+    scene.open(2);
+    scene.subscribe(2, 1, Kind::Video);
+    scene.subscribe(2, 1, Kind::Video);
+    assert_eq!(told(&scene).len(), before.len() + 2);
 }
 
 #[test]
