@@ -70,6 +70,10 @@ pub(crate) struct Session {
     pub(crate) retired: Option<IceCreds>,
     /// The peer's validated addresses, oldest first.
     pub(crate) addresses: Vec<PeerAddress>,
+    /// When other shards were told of these addresses last.
+    pub(crate) claimed: Instant,
+    /// Since then something came that is no STUN: it finds its way.
+    pub(crate) heard: bool,
     /// When str0m, or one of our own timeouts, wants to be called.
     pub(crate) deadline: Instant,
     /// For which time the shard's timer is set.
@@ -119,6 +123,8 @@ impl Session {
             fresh_keys: None,
             retired: None,
             addresses: Vec::new(),
+            claimed: now,
+            heard: false,
             deadline: now,
             armed: None,
             dirty: true,
