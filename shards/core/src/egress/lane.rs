@@ -10,6 +10,7 @@ use antipode_relay::packet::{Packet, SenderClock};
 use super::rtcp::SenderReport;
 use super::wire::ExtensionIds;
 use crate::forward::{Rewrite, Shift};
+use crate::payload::dependency::{self, DESCRIPTOR_MAX};
 
 /// Stretches of one input stream that are remembered, to find what a sequence number stood for. A
 /// stretch ends where packets are left out: with temporal layers some twenty times a second.
@@ -121,6 +122,17 @@ impl Lane {
     /// The viewer reports on the stream, so it knows where it belongs.
     pub(crate) fn acknowledge(&mut self) {
         self.mid_known = true;
+    }
+
+    /// The packet's dependency descriptor for this viewer, if it takes any.
+    pub(crate) fn describe<'out>(
+        &self,
+        rewrite: &Rewrite,
+        packet: &Packet,
+        out: &'out mut [u8; DESCRIPTOR_MAX],
+    ) -> Option<&'out [u8]> {
+        let bytes = packet.descriptor.as_deref().filter(|_| self.ids.has_descriptor())?;
+        dependency::renumber(bytes, rewrite.frame_number, out)
     }
 
     /// Takes note of a packet that goes out.

@@ -38,6 +38,7 @@ use str0m::crypto::CryptoProvider;
 
 use crate::forward::Rewrite;
 use crate::io::{Datagram, Transmit, Transport};
+use crate::payload::dependency::DESCRIPTOR_MAX;
 use crate::session::codecs::PayloadTypes;
 use estimator::Estimator;
 use keys::Keys;
@@ -222,6 +223,7 @@ impl Egress {
         let lane = lane.ok_or(DropReason::SessionGone)?;
         lane.repair_type = types.repair;
         self.transport_seq += 1;
+        let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
             payload_type: types.media,
             marker: rewrite.marker,
@@ -231,6 +233,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
+            descriptor: lane.describe(rewrite, packet, &mut described),
             padded: false,
         };
         header.write(&lane.ids, &mut self.header);
@@ -270,6 +273,7 @@ impl Egress {
         let rewrite = repeat.origin.shift.apply(packet);
         let ext_seq = lane.next_repair_seq();
         self.transport_seq += 1;
+        let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
             payload_type,
             marker: rewrite.marker,
@@ -279,6 +283,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
+            descriptor: lane.describe(&rewrite, packet, &mut described),
             padded: false,
         };
         header.write(&lane.ids, &mut self.header);
@@ -343,6 +348,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: Default::default(),
+            descriptor: None,
             padded: true,
         };
         header.write(&lane.ids, &mut self.header);

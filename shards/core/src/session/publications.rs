@@ -37,6 +37,8 @@ pub(crate) struct Incoming {
     pub(crate) track: TrackId,
     /// Its rung.
     pub(crate) layer: Layer,
+    /// The track has no other stream.
+    pub(crate) alone: bool,
 }
 
 /// All tracks that a session publishes.
@@ -152,6 +154,7 @@ impl Publications {
             .iter_mut()
             .find(|publication| publication.mid == Some(mid))
             .ok_or(NotLearned::NoTrack)?;
+        let alone = publication.layers.len() == 1;
         let rid = rid.as_ref().map_or("", |rid| &**rid);
         let info = publication
             .layers
@@ -160,7 +163,7 @@ impl Publications {
             .ok_or(NotLearned::NoLayer)?;
         info.ssrc = *ssrc;
         info.repair_ssrc = repair.map_or(0, |ssrc| *ssrc);
-        let incoming = Incoming { ssrc, track: publication.track, layer: info.layer };
+        let incoming = Incoming { ssrc, track: publication.track, layer: info.layer, alone };
         // A sender may start over with another SSRC: one entry per layer is enough.
         self.incoming
             .retain(|known| (known.track, known.layer) != (incoming.track, incoming.layer));
