@@ -222,6 +222,7 @@ impl Egress {
         let lane = self.lanes.get_mut(slot).and_then(Option::as_mut);
         let lane = lane.ok_or(DropReason::SessionGone)?;
         lane.repair_type = types.repair;
+        lane.note_targets(packet);
         self.transport_seq += 1;
         let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {

@@ -22,7 +22,7 @@ impl ExtensionIds {
         Self::from_map(media.remote_extmap())
     }
 
-    fn from_map(map: &ExtensionMap) -> Self {
+    pub(super) fn from_map(map: &ExtensionMap) -> Self {
         // Only ids of the one-byte form are written.
         let id = |extension| map.id_of(extension).filter(|id| *id < 15).unwrap_or(0);
         ExtensionIds {

@@ -19,6 +19,8 @@ use std::time::Instant;
 
 use antipode_relay::packet::{Packet, Pictures, Shape};
 
+use super::selector::Target;
+
 /// The numbers of one packet towards one viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rewrite {
@@ -32,6 +34,8 @@ pub(crate) struct Rewrite {
     pub(crate) tl0_pic_idx: u8,
     /// Frame number of the dependency descriptor, where the packet has one.
     pub(crate) frame_number: u16,
+    /// Up to which layers the viewer gets the stream, where its descriptors are to say so.
+    pub(crate) within: Option<Target>,
     /// RTP marker bit: the last packet of the picture that this viewer gets.
     pub(crate) marker: bool,
     /// How the numbers came about, to find them again.
@@ -91,6 +95,7 @@ impl Sent {
             picture_id: self.picture_id & Pictures::ID_MASK,
             tl0_pic_idx: self.tl0_pic_idx,
             frame_number: self.frame_number,
+            within: None,
             marker,
             shift,
         }

@@ -152,7 +152,6 @@ impl Selector {
     }
 
     /// What is sent at the moment.
-    #[cfg(test)]
     pub(crate) fn sent(&self) -> Option<Sent> {
         match self {
             Selector::Waiting => None,

@@ -85,9 +85,14 @@ impl Subscription {
 
     fn number(&mut self, packet: &Packet, pick: Pick) -> Verdict<Rewrite> {
         match pick {
-            Pick::Start { marker } => Verdict::Forward(self.rewriter.start(packet, marker)),
+            Pick::Start { marker } => {
+                let within = self.within(packet);
+                Verdict::Forward(Rewrite { within, ..self.rewriter.start(packet, marker) })
+            }
             Pick::Continue { marker } => match self.rewriter.go_on(packet, marker) {
-                Some(rewrite) => Verdict::Forward(rewrite),
+                Some(rewrite) => {
+                    Verdict::Forward(Rewrite { within: self.within(packet), ..rewrite })
+                }
                 None => Verdict::Drop(DropReason::TooOld),
             },
             Pick::Skip { picture } => {
@@ -96,6 +101,15 @@ impl Subscription {
             }
             Pick::Drop(reason) => Verdict::Drop(reason),
         }
+    }
+
+    /// What the descriptor of a packet shall say that the viewer gets.
+    fn within(&self, packet: &Packet) -> Option<Target> {
+        packet.descriptor.as_ref()?;
+        let sent = self.selector.sent()?;
+        // Of a simulcast the viewer gets the whole of one stream, whatever is in it.
+        let layer = if packet.mark.svc { sent.layer } else { Layer(u8::MAX) };
+        Some(Target { layer, temporal: sent.temporal })
     }
 
     /// A viewer asks when it begins to wait, and once in [`ASK_AGAIN`] while it does.

@@ -269,6 +269,11 @@ fn rest(
     Some((active_targets, Custom::read(reader, flags, structure)?))
 }
 
+/// Whether a descriptor brings a structure or a mask of decode targets.
+pub(crate) fn tells_targets(bytes: &[u8]) -> bool {
+    bytes.get(MANDATORY).is_some_and(|flags| flags & 0xc0 != 0)
+}
+
 /// Copies a descriptor with another frame number; `None` when it is none at all.
 pub(crate) fn renumber<'out>(
     bytes: &[u8],

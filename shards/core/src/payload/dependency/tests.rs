@@ -235,6 +235,11 @@ fn a_keyframe_of_chromium_with_nine_targets() {
         assert_eq!(known.target_for(spatial, temporal, known.every_target()), Some(target));
     }
     assert_eq!(known.target_for(7, 7, 0b000_111_111), Some(5));
+    assert_eq!(known.targets_within(7, 7), known.every_target());
+    assert_eq!(known.targets_within(1, 0), 0b000_001_001);
+    assert!(
+        tells_targets(&bytes) && !tells_targets(&bytes[..3]) && tells_targets(&[0, 0, 0, 0x40])
+    );
     for (spatial, width, height) in [(0, 320, 180), (1, 640, 360), (2, 1_280, 720)] {
         assert_eq!(known.resolution(spatial), Some(Resolution { width, height }));
     }
