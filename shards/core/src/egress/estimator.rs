@@ -37,6 +37,8 @@ const PROVED: f64 = 1.5;
 const LOSS_HIGH: f64 = 0.10;
 /// Packets over which loss is judged.
 const LOSS_WINDOW: u32 = 40;
+/// How long the queue that a probe leaves may last.
+const PROBE_DRAIN: Duration = Duration::from_millis(200);
 /// Window of the arrival rate.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 
@@ -61,6 +63,8 @@ pub(crate) struct Estimator {
     loss: (u32, u32),
     probe: Probe,
     rtt: Duration,
+    /// When the last probe ended, or is under way.
+    probed: Option<Instant>,
     /// What the viewer itself allows (REMB); `None` when it never said.
     cap: Option<f64>,
 }
@@ -90,6 +94,7 @@ impl Default for Estimator {
             loss: (0, 0),
             probe: Probe::default(),
             rtt: Duration::from_millis(100),
+            probed: None,
             cap: None,
         }
     }
@@ -184,9 +189,12 @@ impl Estimator {
         match usage.unwrap_or(Usage::Normal) {
             Usage::Over => {
                 let patience = self.rtt + Duration::from_millis(100);
-                if self.backed_off.is_none_or(|at| now >= at + patience) {
-                    let proved = rate.unwrap_or(self.target).min(self.target);
-                    self.target = (proved * BACK_OFF).max(FLOOR);
+                // A probe may fill the path: that is what it is for, and its queue drains by itself.
+                let probed = self.probed.is_some_and(|at| now < at + PROBE_DRAIN + self.rtt);
+                if !probed && self.backed_off.is_none_or(|at| now >= at + patience) {
+                    // What arrives is what the path carries, however often it is said.
+                    let carried = rate.unwrap_or(self.target) * BACK_OFF;
+                    self.target = self.target.min(carried).max(FLOOR);
                     self.backed_off = Some(now);
                 }
             }
@@ -215,12 +223,14 @@ impl Estimator {
     }
 
     /// A probe begins; what the last one left is forgotten.
-    pub(crate) fn start_probe(&mut self) {
+    pub(crate) fn start_probe(&mut self, now: Instant) {
+        self.probed = Some(now);
         self.probe = Probe { running: true, ..Probe::default() };
     }
 
     /// The probe's last packet went out under that number.
-    pub(crate) fn end_probe(&mut self, seq: u64) {
+    pub(crate) fn end_probe(&mut self, seq: u64, now: Instant) {
+        self.probed = Some(now);
         self.probe.running = false;
         self.probe.end = Some(seq);
     }

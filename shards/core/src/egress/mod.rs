@@ -311,7 +311,7 @@ impl Egress {
     pub(crate) fn probe(&mut self, now: Instant, mut send: impl FnMut(Transmit)) {
         loop {
             match self.prober.step(self.estimator.estimate(), now) {
-                Step::Begin => self.estimator.start_probe(),
+                Step::Begin => self.estimator.start_probe(now),
                 Step::Pad(bytes) => {
                     for _ in 0..bytes.div_ceil(PROBE_PADDING).min(PROBE_PACKETS_MAX) {
                         let Some(transmit) = self.padding(now) else { break };
@@ -320,7 +320,7 @@ impl Egress {
                     break;
                 }
                 Step::End => {
-                    self.estimator.end_probe(self.transport_seq);
+                    self.estimator.end_probe(self.transport_seq, now);
                     break;
                 }
                 Step::Wait => break,

@@ -178,7 +178,8 @@ mod tests {
                 packet.arrival = start + Duration::from_millis(10) * n;
                 packet.layer = Layer(layer);
                 packet.mark.temporal = (n % 2) as u8;
-                packet.payload = vec![0; kbps * 10 / 8 - 70].into();
+                packet.keyframe = false;
+                packet.payload = vec![0; kbps * 10 / 8 - 42].into();
                 meter.note(&packet);
             }
         }

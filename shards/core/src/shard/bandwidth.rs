@@ -45,6 +45,7 @@ impl Shard {
         let mut grants = std::mem::take(&mut self.grants);
         let budget = Bitrate(estimate.0.saturating_sub(sound));
         let allocated = allocate(budget, &wants, &mut grants);
+        tracing::trace!(session = %self.sessions[key].id, ?budget, ?allocated, ?grants, "shared");
         for (track, grant) in whose.into_iter().zip(&grants) {
             self.grant(key, track, *grant, now);
         }
