@@ -68,6 +68,9 @@ pub struct Mark {
     pub temporal: u8,
     /// A decoder that had only lower temporal layers can take up this one from here.
     pub sync: bool,
+    /// A decoder that can decode this frame can decode all later ones up to this temporal layer: the
+    /// switch indications of a dependency descriptor. 0 when the sender does not say.
+    pub opens: u8,
     /// Spatial layers share one stream with one numbering (SVC): [`Packet::layer`] is the spatial
     /// layer then. Otherwise each layer is a stream of its own (simulcast).
     pub svc: bool,

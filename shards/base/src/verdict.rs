@@ -54,6 +54,8 @@ reasons! {
     NoLayer = "no_layer",
     /// The payload's own header does not parse.
     PayloadMalformed = "payload_malformed",
+    /// A dependency descriptor that does not parse, or that refers to a keyframe that did not come.
+    DescriptorUnread = "descriptor_unread",
     /// The member may not publish.
     NotPermitted = "not_permitted",
     // -- fan-out, per viewer

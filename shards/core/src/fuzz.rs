@@ -8,6 +8,7 @@ use crate::egress::keys;
 use crate::payload::dependency::{self, DESCRIPTOR_MAX, Descriptor, Structure};
 use crate::payload::{allocation, vp8, vp9};
 use crate::session::config::SessionSetup;
+use crate::session::descriptors;
 use crate::shard::{Shard, ShardConfig};
 use crate::{data, payload, red, sdp};
 
@@ -149,6 +150,7 @@ pub fn dress(text: &str) -> (Vec<String>, String) {
         mid: section.mid.to_owned(),
         labels: Some(("PA_a|TR_b".to_owned(), "TR_b".to_owned())),
         payload_types: sdp::prefer(section, Some(Codec::Av1)),
+        without: Some(descriptors::URI),
         refused: (section.mid.len() % 2 == 1).then(|| "96".to_owned()),
     });
     let dress = sdp::Dress { credentials: None, sections: dressed.collect() };

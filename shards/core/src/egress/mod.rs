@@ -40,6 +40,7 @@ use str0m::crypto::CryptoProvider;
 
 use crate::forward::Rewrite;
 use crate::io::{Datagram, Transmit, Transport};
+use crate::payload::dependency::DESCRIPTOR_MAX;
 use crate::session::codecs::PayloadTypes;
 use estimator::Estimator;
 use keys::Keys;
@@ -238,7 +239,9 @@ impl Egress {
         let lane = self.lanes.get_mut(slot).and_then(Option::as_mut);
         let lane = lane.ok_or(DropReason::SessionGone)?;
         lane.repair_type = types.repair;
+        lane.note_targets(packet);
         self.transport_seq += 1;
+        let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
             payload_type: types.media,
             marker: rewrite.marker,
@@ -248,6 +251,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
+            descriptor: lane.describe(rewrite, packet, &mut described),
             padded: false,
         };
         header.write(&lane.ids, &mut self.header);
@@ -287,6 +291,7 @@ impl Egress {
         let rewrite = repeat.origin.shift.apply(packet);
         let ext_seq = lane.next_repair_seq();
         self.transport_seq += 1;
+        let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
             payload_type,
             marker: rewrite.marker,
@@ -296,6 +301,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
+            descriptor: lane.describe(&rewrite, packet, &mut described),
             padded: false,
         };
         header.write(&lane.ids, &mut self.header);
@@ -360,6 +366,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: Default::default(),
+            descriptor: None,
             padded: true,
         };
         header.write(&lane.ids, &mut self.header);

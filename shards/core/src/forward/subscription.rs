@@ -94,7 +94,8 @@ impl Subscription {
         match pick {
             Pick::Start { marker } => {
                 self.cut = false;
-                Verdict::Forward(self.rewriter.start(packet, marker))
+                let within = self.within(packet);
+                Verdict::Forward(Rewrite { within, ..self.rewriter.start(packet, marker) })
             }
             Pick::Continue { marker } => {
                 let numbers = if self.cut {
@@ -103,6 +104,8 @@ impl Subscription {
                     self.rewriter.go_on(packet, marker)
                 };
                 self.cut &= numbers.is_none();
+                let within = self.within(packet);
+                let numbers = numbers.map(|rewrite| Rewrite { within, ..rewrite });
                 numbers.map_or(Verdict::Drop(DropReason::TooOld), Verdict::Forward)
             }
             Pick::Skip { picture } => {
@@ -123,6 +126,15 @@ impl Subscription {
     /// The number of the newest packet that the viewer got of the track, if it got any.
     pub(crate) fn got(&self) -> Option<u64> {
         (!self.waits()).then(|| self.rewriter.newest())
+    }
+
+    /// What the descriptor of a packet shall say that the viewer gets.
+    fn within(&self, packet: &Packet) -> Option<Target> {
+        packet.descriptor.as_ref()?;
+        let sent = self.selector.sent()?;
+        // Of a simulcast the viewer gets the whole of one stream, whatever is in it.
+        let layer = if packet.mark.svc { sent.layer } else { Layer(u8::MAX) };
+        Some(Target { layer, temporal: sent.temporal })
     }
 
     /// A viewer asks when it begins to wait, and once in [`ASK_AGAIN`] while it does.

@@ -6,6 +6,7 @@
 pub(crate) mod channels;
 pub(crate) mod codecs;
 pub(crate) mod config;
+pub(crate) mod descriptors;
 mod negotiate;
 pub(crate) mod publications;
 pub(crate) mod slots;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use antipode_base::command::{Grants, OpenSession, Role};
 use antipode_base::ids::{MemberId, RoomId, SessionId, TrackId};
 use antipode_base::limits::{CONNECT_TIMEOUT, RTP_MAX};
-use antipode_base::media::{Kind, Layer};
+use antipode_base::media::{Codec, Kind, Layer};
 use antipode_base::notice::{EndReason, Notice, Quality};
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Extensions, Packet, SenderClock};
@@ -33,6 +34,7 @@ use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::payload;
 use channels::Channels;
 use codecs::CodecTable;
+use descriptors::Structures;
 use negotiate::Negotiation;
 use publications::{Incoming, NotLearned, Publications};
 use slots::Slots;
@@ -104,6 +106,7 @@ pub(crate) struct Session {
     queue: Vec<Transmit>,
     negotiation: Negotiation,
     codecs: CodecTable,
+    structures: Structures,
     rtc: Rtc,
     opened: Instant,
     consented: Instant,
@@ -141,6 +144,7 @@ impl Session {
             queue: Vec::new(),
             negotiation: Negotiation::new(open.role),
             codecs: CodecTable::default(),
+            structures: Structures::default(),
             rtc,
             opened: now,
             consented: now,
@@ -310,13 +314,21 @@ impl Session {
             Some(incoming) => incoming,
             None => self.learn(header.ssrc, codec, fx)?,
         };
-        let glance = payload::glance(codec, &packet.payload)
+        let mut glance = payload::glance(codec, &packet.payload)
             .map_err(|payload::Malformed| DropReason::PayloadMalformed)?;
-        let layer = match glance.layer {
+        // VP8 and VP9 say it all in their payloads, and senders have them say less beside a descriptor.
+        let descriptor = descriptors::of(&header.ext_vals).filter(|_| codec == Codec::Av1);
+        if let Some(bytes) = &descriptor {
+            let placed = self.structures.place(header.ssrc, *packet.seq_no, bytes, glance);
+            glance = placed.map_err(|_| DropReason::DescriptorUnread)?;
+        }
+        let layer = match glance.layer.filter(|_| incoming.alone) {
             Some(spatial) if spatial > Layer::TOP.0 => return Err(DropReason::NoLayer),
             Some(spatial) => Layer(spatial),
             None => incoming.layer,
         };
+        // The streams of a simulcast have numberings of their own, whatever is in each.
+        glance.mark.svc &= incoming.alone;
         Ok(Packet {
             track: incoming.track,
             layer,
@@ -327,7 +339,7 @@ impl Session {
             keyframe: glance.keyframe,
             shape: glance.shape,
             mark: glance.mark,
-            descriptor: None,
+            descriptor,
             extensions: Extensions {
                 audio_level: header.ext_vals.audio_level,
                 voice_activity: header.ext_vals.voice_activity,
@@ -344,7 +356,7 @@ impl Session {
     fn learn(
         &mut self,
         ssrc: Ssrc,
-        codec: antipode_base::media::Codec,
+        codec: Codec,
         fx: &mut Effects,
     ) -> Result<Incoming, DropReason> {
         let mut api = self.rtc.direct_api();

@@ -19,6 +19,7 @@ use super::Session;
 use super::channels;
 use super::codecs::CodecTable;
 use super::config::SessionSetup;
+use super::descriptors;
 use super::publications::Bound;
 use crate::effects::Effects;
 use crate::egress::lane::Lane;
@@ -182,7 +183,10 @@ impl Session {
                 let known = self.publications.by_mid(section.mid.into());
                 let wish = known.map_or(wish, |publication| publication.codec_wish);
                 dress.payload_types = sdp::prefer(section, wish);
-                self.bind_section(section, formats, &dress.payload_types, fx);
+                let codec = self.first_codec(formats, &dress.payload_types);
+                // Chromium strips what VP8 says of itself where descriptors are negotiated.
+                dress.without = (codec != Some(Codec::Av1)).then_some(descriptors::URI);
+                self.bind_section(section, codec, fx);
             } else {
                 let ended = self.publications.by_mid(section.mid.into()).map(|p| p.track);
                 fx.stopped.extend(ended);
@@ -192,20 +196,17 @@ impl Session {
         dresses
     }
 
-    fn bind_section(
-        &mut self,
-        section: &Section<'_>,
-        formats: &[&str],
-        order: &[String],
-        fx: &mut Effects,
-    ) {
-        let Bound::New(track) = self.publications.bind(section) else { return };
-        // The first of the answer is what the client sends.
-        let first = order.iter().filter(|pt| formats.contains(&pt.as_str())).find_map(|pt| {
+    /// The first of the answer is what the client sends.
+    fn first_codec(&self, formats: &[&str], order: &[String]) -> Option<Codec> {
+        order.iter().filter(|pt| formats.contains(&pt.as_str())).find_map(|pt| {
             let pt: u8 = pt.parse().ok()?;
             self.codecs.codec(pt.into())
-        });
-        match first {
+        })
+    }
+
+    fn bind_section(&mut self, section: &Section<'_>, codec: Option<Codec>, fx: &mut Effects) {
+        let Bound::New(track) = self.publications.bind(section) else { return };
+        match codec {
             Some(codec) => self.report_live(track, codec, fx),
             None => {
                 fx.notices.push_back(Notice::TrackRefused {

@@ -62,6 +62,8 @@ pub(crate) struct Incoming {
     pub(crate) layer: Layer,
     /// See [`Publication::is_microphone`].
     pub(crate) microphone: bool,
+    /// The track has no other stream.
+    pub(crate) alone: bool,
 }
 
 /// All tracks that a session publishes.
@@ -177,6 +179,7 @@ impl Publications {
             .iter_mut()
             .find(|publication| publication.mid == Some(mid))
             .ok_or(NotLearned::NoTrack)?;
+        let alone = publication.layers.len() == 1;
         let rid = rid.as_ref().map_or("", |rid| &**rid);
         let info = publication
             .layers
@@ -187,7 +190,7 @@ impl Publications {
         info.repair_ssrc = repair.map_or(0, |ssrc| *ssrc);
         let (track, layer) = (publication.track, info.layer);
         let microphone = publication.is_microphone();
-        let incoming = Incoming { ssrc, track, layer, microphone };
+        let incoming = Incoming { ssrc, track, layer, microphone, alone };
         // A sender may start over with another SSRC: one entry per layer is enough.
         self.incoming
             .retain(|known| (known.track, known.layer) != (incoming.track, incoming.layer));
