@@ -63,6 +63,8 @@ reasons! {
     Paused = "paused",
     /// The viewer's bandwidth does not suffice for even the smallest layer.
     Starved = "starved",
+    /// Too much waits for the viewer's narrow path already.
+    PacerFull = "pacer_full",
     /// Another layer than the viewer's current one.
     OtherLayer = "other_layer",
     /// Other microphones of the room are louder. With the look-back it may still go out.

@@ -89,6 +89,7 @@ impl Shard {
         {
             if let Some(codec) = known.codec {
                 session.report_live(track, codec, &mut self.fx);
+                self.repeat_demand(track);
             }
             return;
         }
@@ -130,6 +131,10 @@ impl Shard {
     fn subscribe(&mut self, key: usize, subscribe: Subscribe) {
         let session = &mut self.sessions[key];
         let track = subscribe.track;
+        // Said again by a signaling process that may have lost our notices.
+        if session.slots.wishes().iter().any(|wish| wish.subscribe.track == track) {
+            return self.repeat_delivery(key, track);
+        }
         let refusal = if !session.grants.subscribe {
             Some("the token does not allow subscribing")
         } else if session.slots.wishes().len() >= SUBSCRIPTIONS_PER_SESSION_MAX {
