@@ -47,7 +47,7 @@ const PROBE_DRAIN: Duration = Duration::from_millis(200);
 /// Window of the arrival rate.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 /// Window in which a queue that was just noticed has grown.
-const BURST_WINDOW: Duration = Duration::from_millis(150);
+const QUEUE_WINDOW: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -206,8 +206,8 @@ impl Estimator {
                 if queues && !probed && self.backed_off.is_none_or(|at| now >= at + patience) {
                     // While packets queue, they arrive as fast as the path carries them; and that is
                     // so however often it is said.
-                    let burst = self.arrival_rate(BURST_WINDOW).unwrap_or(0.0);
-                    let carried = rate.map_or(self.target, |rate| rate.max(burst)) * BACK_OFF;
+                    let carried = self.arrival_rate(QUEUE_WINDOW).or(rate);
+                    let carried = carried.unwrap_or(self.target) * BACK_OFF;
                     self.target = self.target.min(carried).max(FLOOR);
                     self.backed_off = Some(now);
                 }

@@ -52,6 +52,7 @@ impl Shard {
         let more = both().any(|(want, grant)| *grant > want.now);
         let less = both().any(|(want, grant)| want.is_short_of(*grant));
         self.sessions[key].climb.note(more, less, now);
+        tracing::trace!(session = %self.sessions[key].id, ?estimate, sound, ?allocated, ?grants, "shared");
         for (track, grant) in whose.into_iter().zip(&grants) {
             self.grant(key, track, *grant, now);
         }
