@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use antipode_base::ids::TrackId;
+use antipode_base::ids::{MemberId, TrackId};
 use antipode_base::media::{Codec, Layer};
 
 /// What the payload's own header holds that differs from viewer to viewer.
@@ -123,6 +123,8 @@ pub struct Packet {
     pub extensions: Extensions,
     /// The publisher's clock; `None` before its first report.
     pub sender_clock: Option<SenderClock>,
+    /// Whose microphone it is of; `None` for all that is none, shared sound among it.
+    pub microphone: Option<MemberId>,
     /// When the datagram was received, on the node's monotonic clock.
     pub arrival: Instant,
     /// RTP payload without header, at most [`antipode_base::limits::RTP_MAX`] bytes.

@@ -30,6 +30,8 @@ pub const AUDIO_TOP_MAX: u8 = 16;
 pub const HOPS_PER_TRACK_MAX: usize = 16_384;
 /// Packets of each layer of a video track that a shard keeps for repeats: about two seconds.
 pub const CACHE_PACKETS: usize = 512;
+/// Packets of pictures that wait for a narrow path of one viewer.
+pub const PACED_PACKETS_MAX: usize = 256;
 /// Simulcast layers of one track.
 pub const LAYERS_MAX: usize = 3;
 /// Frames that one frame may need, as its descriptor names them: H264 knows 16, AV1 and VP9 fewer.
@@ -60,6 +62,9 @@ pub const OUTBOX_MAX: usize = 16_384;
 pub const ADDRESSES_PER_SESSION_MAX: usize = 8;
 /// Addresses that other shards own, as one shard remembers them.
 pub const FOREIGN_ADDRESSES_MAX: usize = 131_072;
+/// How long a shard waits before it claims a session's addresses again because nothing but STUN comes
+/// from there: a claim may have been lost to a full ring.
+pub const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 
 // --- rings ----------------------------------------------------------------------------------------
 

@@ -65,8 +65,12 @@ reasons! {
     Paused = "paused",
     /// The viewer's bandwidth does not suffice for even the smallest layer.
     Starved = "starved",
+    /// Too much waits for the viewer's narrow path already.
+    PacerFull = "pacer_full",
     /// Another layer than the viewer's current one.
     OtherLayer = "other_layer",
+    /// Other microphones of the room are louder. With the look-back it may still go out.
+    NotLoudest = "not_loudest",
     /// Nothing may be sent before a keyframe.
     AwaitingKeyframe = "awaiting_keyframe",
     /// Older than what was sent before the last switch.

@@ -9,7 +9,7 @@ use crate::payload::{allocation, vp8, vp9};
 use crate::session::config::SessionSetup;
 use crate::session::descriptors;
 use crate::shard::{Shard, ShardConfig};
-use crate::{data, payload, sdp};
+use crate::{data, payload, red, sdp};
 
 /// A shard with another cipher library: one that seals nothing lets a fuzzer in behind the seal.
 ///
@@ -117,6 +117,27 @@ pub fn allocation(message: &[u8]) -> Option<Vec<(u8, u8, Vec<u64>)>> {
         (layer.stream, layer.spatial, bitrates)
     });
     Some(layers.collect())
+}
+
+/// Takes a RED payload apart, and gives its blocks another payload type. Returns payload type,
+/// timestamp and payload of each block, the packet's own last.
+///
+/// # Panics
+/// When what was read does not hold together, or changed with the payload types.
+pub fn red(payload: &[u8], timestamp: u32) -> Option<Vec<(u8, u32, &[u8])>> {
+    let mut retyped = payload.to_vec();
+    let Ok(blocks) = red::split(payload, timestamp) else {
+        assert!(red::primary(payload).is_err() && red::retype(&mut retyped, 1).is_err());
+        assert_eq!(retyped, payload, "a malformed payload was changed");
+        return None;
+    };
+    assert_eq!(red::primary(payload), Ok(blocks.primary().payload));
+    red::retype(&mut retyped, 1).expect("it could be read");
+    let again = red::split(&retyped, timestamp).expect("and still can");
+    let of_type_1 = blocks.iter().map(|block| red::Block { payload_type: 1, ..block });
+    assert!(again.iter().eq(of_type_1), "more than payload types was changed");
+    let all = blocks.iter().map(|block| (block.payload_type, block.timestamp, block.payload));
+    Some(all.collect())
 }
 
 /// Scans a description and writes it again: refusing each section whose `mid` has an odd length,

@@ -302,6 +302,7 @@ mod tests {
             descriptor: None,
             extensions: Default::default(),
             sender_clock: Some(SenderClock { ntp: 100 << 32, timestamp: 90_000 }),
+            microphone: None,
             arrival: now,
             payload: vec![0; 100].into(),
         }

@@ -18,10 +18,12 @@
 //! | `lane` | one stream: its history in a few words, its reports |
 //! | `trend`, `estimator` | what the path carries |
 //! | `probe` | when to look for more |
+//! | `pacer` | pictures spread over time where a path is narrow |
 
 pub(crate) mod estimator;
 pub(crate) mod keys;
 pub(crate) mod lane;
+pub(crate) mod pacer;
 mod probe;
 pub(crate) mod rtcp;
 mod seal;
@@ -56,6 +58,9 @@ const PROBE_PADDING: usize = 255;
 const PROBE_PACKETS_MAX: usize = 128;
 /// Round-trip time before any is known.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);
+/// Sound before any was measured, and the window in which it is.
+const AUDIO_UNKNOWN: Bitrate = Bitrate(40_000);
+const AUDIO_WINDOW: Duration = Duration::from_millis(400);
 /// Sender reports whose sending times are remembered, for the round-trip time.
 const REPORTS_MAX: usize = 16;
 
@@ -110,8 +115,10 @@ pub(crate) struct Egress {
     prober: Prober,
     /// When the prober wants its next step.
     probe_at: Option<Instant>,
-    /// Bytes of sound since the last look.
+    /// Bytes of sound since `audio_since`, and the rate before.
     audio_bytes: u64,
+    audio_since: Option<Instant>,
+    audio_rate: Bitrate,
     transport_seq: u64,
     rtt: Duration,
     lost: (u32, u32),
@@ -132,6 +139,8 @@ impl Default for Egress {
             prober: Prober::default(),
             probe_at: None,
             audio_bytes: 0,
+            audio_since: None,
+            audio_rate: AUDIO_UNKNOWN,
             transport_seq: 0,
             rtt: RTT_UNKNOWN,
             lost: (0, 0),
@@ -196,9 +205,17 @@ impl Egress {
         reports.then(|| self.estimator.estimate())
     }
 
-    /// Bytes of sound that went out since the last call.
-    pub(crate) fn take_audio_bytes(&mut self) -> u64 {
-        std::mem::take(&mut self.audio_bytes)
+    /// What the sound costs, measured over windows of some hundred milliseconds.
+    pub(crate) fn audio_rate(&mut self, now: Instant) -> Bitrate {
+        let since = *self.audio_since.get_or_insert(now);
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed >= AUDIO_WINDOW {
+            let bytes = std::mem::take(&mut self.audio_bytes);
+            let rate = bytes as f64 * 8.0 / elapsed.as_secs_f64();
+            self.audio_rate = Bitrate((self.audio_rate.0 as f64 * 0.5 + rate * 0.5) as u64);
+            self.audio_since = Some(now);
+        }
+        self.audio_rate
     }
 
     /// What all that the viewer could use would come to; `None` when it has that.

@@ -7,8 +7,8 @@
 pub(crate) mod allocation;
 mod cache;
 mod keyframes;
-#[cfg_attr(not(test), expect(dead_code, reason = "the fan-out is about to ask it"))]
 mod loudest;
+mod microphones;
 mod rates;
 mod rewriter;
 mod selector;

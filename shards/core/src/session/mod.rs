@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use antipode_base::command::{Grants, OpenSession, Role};
 use antipode_base::ids::{MemberId, RoomId, SessionId, TrackId};
 use antipode_base::limits::{CONNECT_TIMEOUT, RTP_MAX};
-use antipode_base::media::{Codec, Layer};
+use antipode_base::media::{Codec, Kind, Layer};
 use antipode_base::notice::{EndReason, Notice, Quality};
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Extensions, Packet, SenderClock};
@@ -26,8 +26,10 @@ use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Event, IceCreds, Input, Output, Rtc, RtcError};
 
 use crate::effects::Effects;
+use crate::egress::pacer::Pacer;
 use crate::egress::{Egress, Repeat, keys};
 use crate::forward::Rewrite;
+use crate::forward::allocation::Climb;
 use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::payload;
 use channels::Channels;
@@ -39,6 +41,14 @@ use slots::Slots;
 
 /// RFC 7675 §5.1: consent expires 30 s after the last check that was answered.
 const CONSENT: Duration = Duration::from_secs(30);
+
+/// A packet on its way out: numbered, not sealed.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    slot: usize,
+    rewrite: Rewrite,
+    packet: Packet,
+}
 
 /// See the module's documentation.
 pub(crate) struct Session {
@@ -52,6 +62,8 @@ pub(crate) struct Session {
     pub(crate) role: Role,
     /// What the owner may do.
     pub(crate) grants: Grants,
+    /// How many of the room's microphones it gets at once; 0: all of them.
+    pub(crate) audio_top: u8,
     /// Credentials in force; the ufrag is the key of the demultiplexer.
     pub(crate) credentials: IceCreds,
     /// Keys that DTLS just agreed on, until the shard puts them in force.
@@ -60,6 +72,10 @@ pub(crate) struct Session {
     pub(crate) retired: Option<IceCreds>,
     /// The peer's validated addresses, oldest first.
     pub(crate) addresses: Vec<PeerAddress>,
+    /// When other shards were told of these addresses last.
+    pub(crate) claimed: Instant,
+    /// Since then something came that is no STUN: it finds its way.
+    pub(crate) heard: bool,
     /// When str0m, or one of our own timeouts, wants to be called.
     pub(crate) deadline: Instant,
     /// For which time the shard's timer is set.
@@ -78,10 +94,14 @@ pub(crate) struct Session {
     pub(crate) channels: Channels,
     /// The way out of media.
     pub(crate) egress: Egress,
+    /// Pictures that wait for a narrow path.
+    pub(crate) pacer: Pacer<Waiting>,
+    /// When the next of them may leave.
+    pace_at: Option<Instant>,
     /// When its bandwidth is to be shared out anew.
     pub(crate) allocate_at: Option<Instant>,
-    /// When that was done last.
-    pub(crate) allocated: Option<Instant>,
+    /// When what it receives may become more.
+    pub(crate) climb: Climb,
     /// Sealed media of this turn, to leave together.
     queue: Vec<Transmit>,
     negotiation: Negotiation,
@@ -101,10 +121,13 @@ impl Session {
             room: open.room,
             role: open.role,
             grants: open.grants,
+            audio_top: open.audio_top,
             credentials,
             fresh_keys: None,
             retired: None,
             addresses: Vec::new(),
+            claimed: now,
+            heard: false,
             deadline: now,
             armed: None,
             dirty: true,
@@ -114,8 +137,10 @@ impl Session {
             publications: Publications::default(),
             channels: Channels::default(),
             egress: Egress::default(),
+            pacer: Pacer::default(),
+            pace_at: None,
             allocate_at: None,
-            allocated: None,
+            climb: Climb::default(),
             queue: Vec::new(),
             negotiation: Negotiation::new(open.role),
             codecs: CodecTable::default(),
@@ -180,7 +205,10 @@ impl Session {
     }
 
     /// What viewers get of this turn leaves together, so that it can leave as one train.
-    pub(crate) fn send_queue(&mut self, fx: &mut Effects) {
+    pub(crate) fn send_queue(&mut self, now: Instant, fx: &mut Effects) {
+        if self.pace_at.is_some_and(|at| at <= now) {
+            self.pace(now, fx);
+        }
         for transmit in self.queue.drain(..) {
             fx.send(transmit);
         }
@@ -188,7 +216,8 @@ impl Session {
     }
 
     fn set_deadline(&mut self, deadline: Instant) {
-        let own = [self.egress.reports_at(), self.egress.probe_at(), self.allocate_at];
+        let own =
+            [self.egress.reports_at(), self.egress.probe_at(), self.allocate_at, self.pace_at];
         let own = own.into_iter().flatten().min().unwrap_or(deadline);
         self.deadline = deadline.min(own).min(self.patience());
     }
@@ -317,6 +346,7 @@ impl Session {
                 orientation: header.ext_vals.video_orientation.map(|turn| turn as u8),
             },
             sender_clock: sender_clock(&packet),
+            microphone: incoming.microphone.then_some(self.member),
             arrival: now,
             payload: packet.payload,
         })
@@ -341,8 +371,40 @@ impl Session {
         Ok(incoming)
     }
 
-    /// Seals one packet for the client; it leaves at the end of the turn.
+    /// Takes one packet for the client. Sound, and pictures on a wide path, leave at the turn's end.
     pub(crate) fn write(
+        &mut self,
+        slot: usize,
+        rewrite: &Rewrite,
+        packet: &Packet,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        if packet.codec.kind() == Kind::Audio || !self.pacer.is_pacing() {
+            return self.seal(slot, rewrite, packet, now);
+        }
+        let waiting = Waiting { slot, rewrite: *rewrite, packet: packet.clone() };
+        match self.pacer.offer(packet.payload.len(), waiting, now) {
+            Ok(Some(_)) => self.seal(slot, rewrite, packet, now),
+            Ok(None) => {
+                self.pace_at = self.pacer.deadline(now);
+                Ok(())
+            }
+            Err(_) => Err(DropReason::PacerFull),
+        }
+    }
+
+    /// Seals what may leave by now of what waits.
+    fn pace(&mut self, now: Instant, fx: &mut Effects) {
+        while let Some(Waiting { slot, rewrite, packet }) = self.pacer.take(now) {
+            if let Err(reason) = self.seal(slot, &rewrite, &packet, now) {
+                fx.drops.count(reason);
+            }
+        }
+        self.pace_at = self.pacer.deadline(now);
+    }
+
+    /// Seals one packet for the client; it leaves at the end of the turn.
+    fn seal(
         &mut self,
         slot: usize,
         rewrite: &Rewrite,

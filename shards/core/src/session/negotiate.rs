@@ -262,7 +262,7 @@ impl Session {
         }
     }
 
-    /// Our offer: a section for each wish, empty sections silent, and the data channels.
+    /// Our offer: a section for each wish, empty sections without a stream, and the data channels.
     fn make_offer(&mut self, setup: &mut SessionSetup, fx: &mut Effects) {
         self.negotiation.wanted = false;
         self.slots.assign();
@@ -272,12 +272,16 @@ impl Session {
                 api.add_channel_with_config(config);
             }
         }
+        // An empty section stays `sendonly`, with no `a=ssrc`. A browser that sees it inactive in between
+        // forgets the stream but not that its picture was fed by this SSRC: when the SSRC comes back
+        // it decodes, and shows nothing (libwebrtc, `VideoRtpReceiver`).
         for slot in self.slots.iter_mut() {
-            let used = slot.occupant.is_some();
-            api.set_direction(
-                slot.mid,
-                if used { Direction::SendOnly } else { Direction::Inactive },
-            );
+            api.set_direction(slot.mid, Direction::SendOnly);
+        }
+        // Labels are ours, so str0m cannot see that they changed, and offers nothing without a change.
+        if let Some(slot) = self.slots.iter_mut().next() {
+            api.set_direction(slot.mid, Direction::Inactive);
+            api.set_direction(slot.mid, Direction::SendOnly);
         }
         let homeless: Vec<_> =
             self.slots.wishes().iter().filter(|wish| wish.slot.is_none()).cloned().collect();

@@ -7,7 +7,6 @@ use antipode_base::ids::{RoomId, SessionId, ShardId, TrackId};
 use antipode_base::limits::{
     NAME_MAX, SHARDS_MAX, SUBSCRIPTIONS_PER_SESSION_MAX, TRACKS_PER_SESSION_MAX,
 };
-use antipode_base::media::{Codec, Kind};
 use antipode_base::notice::{EndReason, Notice};
 
 use super::Shard;
@@ -32,8 +31,9 @@ impl Shard {
                     session.answered(id, &sdp, setup, now, fx);
                 });
             }
-            (Command::Publish { track, kind, client_id, codec, .. }, Some(key)) => {
-                self.publish(key, track, kind, client_id, codec, now);
+            (Command::Publish { track, kind, client_id, codec, source, .. }, Some(key)) => {
+                let announced = Publication::new(track, kind, source, client_id, codec);
+                self.publish(key, announced, now);
             }
             (Command::Unpublish { track, .. }, Some(key)) => self.unpublish(key, track),
             (Command::Mute { track, muted, .. }, Some(key)) => self.mute(key, track, muted),
@@ -80,22 +80,16 @@ impl Shard {
         });
     }
 
-    fn publish(
-        &mut self,
-        key: usize,
-        track: TrackId,
-        kind: Kind,
-        client_id: String,
-        codec_wish: Option<Codec>,
-        now: Instant,
-    ) {
+    fn publish(&mut self, key: usize, announced: Publication, now: Instant) {
+        let (track, kind) = (announced.track, announced.kind);
         let session = &mut self.sessions[key];
         // Said again by a signaling process that may have lost our notices.
         if let Some(known) = session.publications.get(track)
-            && (known.kind, &known.client_id) == (kind, &client_id)
+            && (known.kind, &known.client_id) == (kind, &announced.client_id)
         {
             if let Some(codec) = known.codec {
                 session.report_live(track, codec, &mut self.fx);
+                self.repeat_demand(track);
             }
             return;
         }
@@ -103,22 +97,13 @@ impl Shard {
             Some("the token does not allow publishing")
         } else if session.publications.iter().count() >= TRACKS_PER_SESSION_MAX {
             Some("too many tracks are published already")
-        } else if client_id.len() > NAME_MAX {
+        } else if announced.client_id.len() > NAME_MAX {
             Some("the client's id of the track is too long")
         } else {
             None
         };
-        let publication = Publication {
-            track,
-            kind,
-            client_id,
-            codec_wish,
-            mid: None,
-            codec: None,
-            layers: vec![],
-        };
         let refusal = refusal.or_else(|| {
-            let announced = session.publications.announce(publication);
+            let announced = session.publications.announce(announced);
             (!announced).then_some("the client's id of the track is taken")
         });
         let (id, room) = (session.id, session.room);
@@ -146,6 +131,10 @@ impl Shard {
     fn subscribe(&mut self, key: usize, subscribe: Subscribe) {
         let session = &mut self.sessions[key];
         let track = subscribe.track;
+        // Said again by a signaling process that may have lost our notices.
+        if session.slots.wishes().iter().any(|wish| wish.subscribe.track == track) {
+            return self.repeat_delivery(key, track);
+        }
         let refusal = if !session.grants.subscribe {
             Some("the token does not allow subscribing")
         } else if session.slots.wishes().len() >= SUBSCRIPTIONS_PER_SESSION_MAX {
