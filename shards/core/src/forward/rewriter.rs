@@ -117,7 +117,8 @@ struct Skip {
 pub(crate) struct Rewriter {
     ext_seq_first: u64,
     sent: Option<Sent>,
-    shift: Option<Shift>,
+    /// Of no use before anything was sent.
+    shift: Shift,
     /// First input packet that may pass; older ones belong before the switch.
     ext_seq_min: u64,
     /// Highest input packet that was sent or left out.
@@ -140,7 +141,7 @@ impl Rewriter {
         Rewriter {
             ext_seq_first: u64::from(seq_first >> 1) + 1,
             sent: None,
-            shift: None,
+            shift: Shift::default(),
             ext_seq_min: 0,
             ext_seq_max: 0,
             skips: VecDeque::new(),
@@ -178,7 +179,7 @@ impl Rewriter {
             tl0_pic_idx: out.tl0_pic_idx.wrapping_sub(tl0_pic_idx),
             frame_number: out.frame_number.wrapping_sub(frame.unwrap_or(0)),
         };
-        self.shift = Some(shift);
+        self.shift = shift;
         self.ext_seq_min = packet.ext_seq;
         self.ext_seq_max = packet.ext_seq;
         self.skips.clear();
@@ -190,8 +191,8 @@ impl Rewriter {
     /// Numbers for a further packet of the same stream; `None` when it is from before the start, of a
     /// picture that was left out, or from so long ago that its numbers are forgotten.
     pub(crate) fn go_on(&mut self, packet: &Packet, marker: bool) -> Option<Rewrite> {
-        let mut shift = self.shift?;
         let sent = self.sent.as_mut()?;
+        let mut shift = self.shift;
         if packet.ext_seq < self.ext_seq_min {
             return None;
         }
@@ -224,18 +225,17 @@ impl Rewriter {
     ///
     /// For sound: pictures that were not sent stay missing in the numbers of pictures.
     pub(crate) fn resume(&mut self, packet: &Packet) -> Option<Rewrite> {
-        let shift = self.shift.as_mut()?;
         let sent = self.sent.as_mut()?;
         if packet.ext_seq <= self.ext_seq_max {
             return None;
         }
-        shift.ext_seq = (sent.ext_seq + 1).wrapping_sub(packet.ext_seq);
+        self.shift.ext_seq = (sent.ext_seq + 1).wrapping_sub(packet.ext_seq);
         self.ext_seq_min = packet.ext_seq;
         self.ext_seq_max = packet.ext_seq;
         self.skips.clear();
-        *sent = shift.shifted(packet);
+        *sent = self.shift.shifted(packet);
         // RFC 3551 §4.1: the marker bit is on the first packet after silence.
-        Some(sent.rewrite(*shift, true))
+        Some(sent.rewrite(self.shift, true))
     }
 
     /// The highest number of the input stream that was sent or left out.
@@ -246,16 +246,15 @@ impl Rewriter {
     /// A packet of the stream is left out on purpose: those behind it close the gap. `picture` says
     /// that the viewer gets nothing of its picture.
     pub(crate) fn skip(&mut self, packet: &Packet, picture: bool) {
-        let Some(shift) = &mut self.shift else { return };
-        if packet.ext_seq <= self.ext_seq_max {
+        if self.sent.is_none() || packet.ext_seq <= self.ext_seq_max {
             return;
         }
         let counted = picture && self.skipped != Some(packet.timestamp);
         if counted {
             self.skipped = Some(packet.timestamp);
-            shift.picture_id = shift.picture_id.wrapping_sub(1);
+            self.shift.picture_id = self.shift.picture_id.wrapping_sub(1);
         }
-        shift.ext_seq = shift.ext_seq.wrapping_sub(1);
+        self.shift.ext_seq = self.shift.ext_seq.wrapping_sub(1);
         self.ext_seq_max = packet.ext_seq;
         if self.skips.len() == SKIPS_MAX {
             self.skips.pop_front();

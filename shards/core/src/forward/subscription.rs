@@ -75,7 +75,13 @@ impl Subscription {
         let Grant::Rung { layer, temporal } = self.grant else {
             return drop(DropReason::Starved);
         };
-        let layer = active.best_below(self.tune.layer_max.min(layer)).unwrap_or(packet.layer);
+        let most = self.tune.layer_max.min(layer);
+        let layer = if packet.mark.svc {
+            // A keyframe opens all layers of its stream, also those of which nothing came yet.
+            most
+        } else {
+            active.best_below(most).unwrap_or(packet.layer)
+        };
         let target = Target { layer, temporal: self.tune.temporal_max.min(temporal) };
         let need = self.selector.aim(target, packet.mark.svc);
         let pick = self.selector.pick(packet, target);

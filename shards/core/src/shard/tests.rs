@@ -1,5 +1,7 @@
 //! A shard and real clients (str0m on their side too) in memory, without time passing by itself.
 
+mod descriptors;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -83,7 +85,8 @@ impl Scene {
     }
 
     fn open_as(&mut self, n: usize, role: Role, transport: Transport, address: SocketAddr) {
-        let mut rtc = Rtc::builder().set_rtp_mode(true).build(self.now);
+        let map = descriptors::client_extensions();
+        let mut rtc = Rtc::builder().set_rtp_mode(true).set_extension_map(map).build(self.now);
         rtc.add_local_candidate(Candidate::host(address, transport.protocol()).unwrap());
         let (connected, packets, astray) = (false, Vec::new(), false);
         let client = Client { rtc, transport, address, pending: None, connected, packets, astray };

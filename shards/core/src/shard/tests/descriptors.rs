@@ -1,0 +1,135 @@
+//! AV1 and its dependency descriptors, through the shard.
+
+use antipode_base::command::Tune;
+use antipode_base::media::{Codec, Layer};
+use str0m::format::Codec as Format;
+use str0m::rtp::{Extension, ExtensionMap, ExtensionSerializer, ExtensionValues};
+
+use super::*;
+use crate::payload::dependency::parse;
+use crate::payload::dependency::tests::{CHROMIUM_L3T3, hex};
+use crate::session::descriptors::URI;
+
+/// What a client writes into a packet's header, or reads in it.
+struct Bytes(Vec<u8>);
+
+#[derive(Debug)]
+struct Writer;
+
+impl ExtensionSerializer for Writer {
+    fn write_to(&self, out: &mut [u8], values: &ExtensionValues) -> usize {
+        let Some(Bytes(bytes)) = values.user_values.get() else { return 0 };
+        out[..bytes.len()].copy_from_slice(bytes);
+        bytes.len()
+    }
+
+    fn parse_value(&self, bytes: &[u8], values: &mut ExtensionValues) -> bool {
+        values.user_values.set(Bytes(bytes.to_vec()));
+        true
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+
+    fn requires_two_byte_form(&self, values: &ExtensionValues) -> bool {
+        values.user_values.get().is_some_and(|Bytes(bytes)| bytes.len() > 16)
+    }
+}
+
+/// What every client of these scenes knows.
+pub(super) fn client_extensions() -> ExtensionMap {
+    let mut map = ExtensionMap::standard();
+    map.set(12, Extension::with_serializer(URI, Writer));
+    map
+}
+
+/// A publisher of this codec and one viewer.
+fn call_in(codec: Codec) -> Scene {
+    let mut scene = Scene::new();
+    scene.open(0);
+    scene.command(Command::Publish {
+        session: session(0),
+        track: TrackId(1),
+        kind: Kind::Video,
+        client_id: "cam".to_owned(),
+        codec: Some(codec),
+        source: Source::Other,
+        red: true,
+        stereo: false,
+    });
+    scene.offer(0, &[(MediaKind::Video, Direction::SendOnly, "cam")]);
+    scene.open(1);
+    scene.subscribe(1, 1, Kind::Video);
+    scene.offer(1, &[(MediaKind::Video, Direction::RecvOnly, "x")]);
+    scene.pass(Duration::from_millis(500));
+    scene
+}
+
+fn send(scene: &mut Scene, seq: u64, picture: u32, descriptor: &[u8]) {
+    let mid = scene.mid(0);
+    let client = &mut scene.clients[0];
+    let params = client.rtc.codec_config().params().iter();
+    let pt = params.clone().find(|params| params.spec().codec == Format::Av1).unwrap().pt();
+    let mut values = ExtensionValues::default();
+    values.user_values.set(Bytes(descriptor.to_vec()));
+    let mut api = client.rtc.direct_api();
+    let stream = api.stream_tx_by_mid(mid, None).unwrap();
+    let write = RtpWrite::new(pt, seq.into(), picture * 3_000, scene.now, [0x10, 7]);
+    stream.write_rtp(write.ext_vals(values));
+    scene.settle();
+}
+
+/// The descriptors that the viewer got.
+fn got(scene: &Scene) -> Vec<Vec<u8>> {
+    let of =
+        |packet: &RtpPacket| packet.header.ext_vals.user_values.get().map(|Bytes(b)| b.clone());
+    scene.clients[1].packets.iter().map(|packet| of(packet).unwrap_or_default()).collect()
+}
+
+#[test]
+fn descriptors_are_negotiated_with_publishers_of_av1_alone() {
+    for (codec, want) in [(Codec::Av1, true), (Codec::Vp8, false), (Codec::Vp9, false)] {
+        let scene = call_in(codec);
+        for (n, want) in [(0, want), (1, true)] {
+            let of = |notice: &&Notice| matches!(notice, Notice::Answer { session: of, .. } if *of == session(n));
+            let Some(Notice::Answer { sdp, .. }) = scene.notices.iter().find(of) else {
+                panic!("no answer to {n}")
+            };
+            assert_eq!(sdp.contains(URI), want, "{codec:?} {n} {sdp}");
+        }
+    }
+}
+
+#[test]
+fn descriptors_pass_with_numbers_and_masks_for_the_viewer() {
+    let mut scene = call_in(Codec::Av1);
+    let key = hex(CHROMIUM_L3T3);
+    send(&mut scene, 1, 1, &[0xc2, 0, 5]);
+    assert_eq!(scene.shard.stats().drops.get(DropReason::DescriptorUnread), 1, "no keyframe yet");
+    send(&mut scene, 2, 2, &key);
+    // A frame of temporal layer 1, as Chromium sent it.
+    let frame = hex("c20005 1a60201800");
+    send(&mut scene, 3, 3, &frame);
+    assert_eq!(got(&scene), [key.clone(), frame]);
+    let tune = Tune { layer_max: Layer(0), ..Tune::default() };
+    scene.command(Command::Tune { session: session(1), track: TrackId(1), tune });
+    send(&mut scene, 4, 4, &[0xc2, 0, 7]);
+    send(&mut scene, 5, 4, &[0xc8, 0, 8]);
+    let all = got(&scene);
+    assert_eq!(all.len(), 3, "the second spatial layer is left out: {all:x?}");
+    let known = parse(&key, None).unwrap().attached.unwrap();
+    let read = parse(&all[2], Some(&known)).unwrap();
+    assert_eq!((read.frame_number, read.active_targets), (7, Some(0b000_000_111)));
+    // Who comes back is given the keyframe and what followed, numbered on: 1, 5, 7 as 8, 12, 14.
+    for paused in [true, false] {
+        let tune = Tune { paused, ..tune };
+        scene.command(Command::Tune { session: session(1), track: TrackId(1), tune });
+    }
+    let read = parse(got(&scene).last().unwrap(), Some(&known)).unwrap();
+    assert_eq!(read.frame_number, 14);
+}
