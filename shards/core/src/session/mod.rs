@@ -9,13 +9,14 @@ pub(crate) mod config;
 mod negotiate;
 pub(crate) mod publications;
 pub(crate) mod slots;
+mod sound;
 
 use std::time::{Duration, Instant};
 
 use antipode_base::command::{Grants, OpenSession, Role};
 use antipode_base::ids::{MemberId, RoomId, SessionId, TrackId};
 use antipode_base::limits::{CONNECT_TIMEOUT, RTP_MAX};
-use antipode_base::media::Layer;
+use antipode_base::media::{Codec, Layer};
 use antipode_base::notice::{EndReason, Notice, Quality};
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Extensions, Packet, SenderClock};
@@ -230,10 +231,17 @@ impl Session {
 
     fn event(&mut self, event: Event, now: Instant, fx: &mut Effects) {
         match event {
-            Event::RtpPacket(packet) => match self.incoming(packet, now, fx) {
-                Ok(packet) => fx.packets.push(packet),
-                Err(reason) => fx.drops.count(reason),
-            },
+            Event::RtpPacket(packet) => {
+                let blocks = self.codecs.red() == Some(*packet.header.payload_type);
+                let taken = match self.incoming(packet, now, fx) {
+                    Ok(packet) if packet.codec == Codec::Opus => self.hear(packet, blocks, fx),
+                    taken => taken,
+                };
+                match taken {
+                    Ok(packet) => fx.packets.push(packet),
+                    Err(reason) => fx.drops.count(reason),
+                }
+            }
             Event::Connected => {
                 self.connected = true;
                 self.consented = now;
@@ -314,7 +322,7 @@ impl Session {
     fn learn(
         &mut self,
         ssrc: Ssrc,
-        codec: antipode_base::media::Codec,
+        codec: Codec,
         fx: &mut Effects,
     ) -> Result<Incoming, DropReason> {
         let mut api = self.rtc.direct_api();

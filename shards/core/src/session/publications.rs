@@ -7,6 +7,7 @@ use antipode_base::notice::LayerInfo;
 use str0m::media::{Mid, Rid};
 use str0m::rtp::Ssrc;
 
+use crate::red::Received;
 use crate::sdp::Section;
 
 /// One announced track.
@@ -20,12 +21,16 @@ pub(crate) struct Publication {
     pub(crate) client_id: String,
     /// What the client wants to send.
     pub(crate) codec_wish: Option<Codec>,
+    /// Redundant sound (RFC 2198) is welcome, from the client and towards viewers.
+    pub(crate) red: bool,
     /// Its section, once an offer had it.
     pub(crate) mid: Option<Mid>,
     /// What is sent, once that is settled.
     pub(crate) codec: Option<Codec>,
     /// Lowest layer first.
     pub(crate) layers: Vec<LayerInfo>,
+    /// Which packets of sound came.
+    pub(crate) received: Received,
 }
 
 /// Where packets of one SSRC belong.
@@ -86,9 +91,14 @@ impl Publications {
         self.list.iter().find(|publication| publication.track == track)
     }
 
+    /// The same, to note what came.
+    pub(crate) fn get_mut(&mut self, track: TrackId) -> Option<&mut Publication> {
+        self.list.iter_mut().find(|publication| publication.track == track)
+    }
+
     /// Remembers what a track was settled on.
     pub(crate) fn settle(&mut self, track: TrackId, codec: Codec) -> Option<&Publication> {
-        let settled = self.list.iter_mut().find(|publication| publication.track == track)?;
+        let settled = self.get_mut(track)?;
         settled.codec = Some(codec);
         Some(settled)
     }
@@ -160,6 +170,7 @@ impl Publications {
             .ok_or(NotLearned::NoLayer)?;
         info.ssrc = *ssrc;
         info.repair_ssrc = repair.map_or(0, |ssrc| *ssrc);
+        publication.received = Received::default();
         let incoming = Incoming { ssrc, track: publication.track, layer: info.layer };
         // A sender may start over with another SSRC: one entry per layer is enough.
         self.incoming
@@ -217,9 +228,11 @@ mod tests {
             kind,
             client_id: client_id.to_owned(),
             codec_wish: None,
+            red: true,
             mid: None,
             codec: None,
             layers: Vec::new(),
+            received: Received::default(),
         }
     }
 

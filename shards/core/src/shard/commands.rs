@@ -7,11 +7,11 @@ use antipode_base::ids::{RoomId, SessionId, ShardId, TrackId};
 use antipode_base::limits::{
     NAME_MAX, SHARDS_MAX, SUBSCRIPTIONS_PER_SESSION_MAX, TRACKS_PER_SESSION_MAX,
 };
-use antipode_base::media::{Codec, Kind};
 use antipode_base::notice::{EndReason, Notice};
 
 use super::Shard;
 use crate::forward::{Origin, Track};
+use crate::red::Received;
 use crate::session::publications::Publication;
 
 impl Shard {
@@ -32,8 +32,19 @@ impl Shard {
                     session.answered(id, &sdp, setup, now, fx);
                 });
             }
-            (Command::Publish { track, kind, client_id, codec, .. }, Some(key)) => {
-                self.publish(key, track, kind, client_id, codec, now);
+            (Command::Publish { track, kind, client_id, codec, red, .. }, Some(key)) => {
+                let publication = Publication {
+                    track,
+                    kind,
+                    client_id,
+                    codec_wish: codec,
+                    red,
+                    mid: None,
+                    codec: None,
+                    layers: vec![],
+                    received: Received::default(),
+                };
+                self.publish(key, publication, now);
             }
             (Command::Unpublish { track, .. }, Some(key)) => self.unpublish(key, track),
             (Command::Mute { track, muted, .. }, Some(key)) => self.mute(key, track, muted),
@@ -80,19 +91,12 @@ impl Shard {
         });
     }
 
-    fn publish(
-        &mut self,
-        key: usize,
-        track: TrackId,
-        kind: Kind,
-        client_id: String,
-        codec_wish: Option<Codec>,
-        now: Instant,
-    ) {
+    fn publish(&mut self, key: usize, publication: Publication, now: Instant) {
+        let (track, kind) = (publication.track, publication.kind);
         let session = &mut self.sessions[key];
         // Said again by a signaling process that may have lost our notices.
         if let Some(known) = session.publications.get(track)
-            && (known.kind, &known.client_id) == (kind, &client_id)
+            && (known.kind, &known.client_id) == (kind, &publication.client_id)
         {
             if let Some(codec) = known.codec {
                 session.report_live(track, codec, &mut self.fx);
@@ -103,19 +107,10 @@ impl Shard {
             Some("the token does not allow publishing")
         } else if session.publications.iter().count() >= TRACKS_PER_SESSION_MAX {
             Some("too many tracks are published already")
-        } else if client_id.len() > NAME_MAX {
+        } else if publication.client_id.len() > NAME_MAX {
             Some("the client's id of the track is too long")
         } else {
             None
-        };
-        let publication = Publication {
-            track,
-            kind,
-            client_id,
-            codec_wish,
-            mid: None,
-            codec: None,
-            layers: vec![],
         };
         let refusal = refusal.or_else(|| {
             let announced = session.publications.announce(publication);
