@@ -1,5 +1,7 @@
 //! A shard and real clients (str0m on their side too) in memory, without time passing by itself.
 
+mod sound;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,7 @@ use antipode_base::ids::{MemberId, RoomId, SessionId, ShardId, TrackId};
 use antipode_base::media::{Kind, Source};
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::verdict::DropReason;
-use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::Receive;
 use str0m::rtp::{RtpPacket, RtpWrite};
@@ -68,7 +70,18 @@ impl Scene {
     }
 
     fn open_at(&mut self, n: usize, transport: Transport, address: SocketAddr) {
-        let mut rtc = Rtc::builder().set_rtp_mode(true).build(self.now);
+        let rtc = Rtc::builder().set_rtp_mode(true).build(self.now);
+        self.open_as(n, Role::Both, rtc, transport, address);
+    }
+
+    fn open_as(
+        &mut self,
+        n: usize,
+        role: Role,
+        mut rtc: Rtc,
+        transport: Transport,
+        address: SocketAddr,
+    ) {
         rtc.add_local_candidate(Candidate::host(address, transport.protocol()).unwrap());
         let (connected, packets) = (false, Vec::new());
         let client = Client { rtc, transport, address, pending: None, connected, packets };
@@ -78,7 +91,7 @@ impl Scene {
             session: session(n),
             member: MemberId(n as u64),
             room: RoomId(1),
-            role: Role::Both,
+            role,
             grants: GRANTS,
             identity: format!("m{n}"),
             sid: format!("PA_{n}"),
@@ -131,8 +144,8 @@ impl Scene {
                 match output {
                     Output::Transmit(transmit) => {
                         let peer = (transmit.transport, transmit.destination);
-                        let to = |client: &&mut Client| (client.transport, client.address) == peer;
-                        let Some(client) = self.clients.iter_mut().find(to) else { continue };
+                        let to = |client: &Client| (client.transport, client.address) == peer;
+                        let Some(n) = self.clients.iter().position(to) else { continue };
                         let receive = Receive::new(
                             transmit.transport.protocol(),
                             transmit.local,
@@ -140,7 +153,9 @@ impl Scene {
                             &transmit.bytes,
                         );
                         let input = RtcInput::Receive(self.now, receive.unwrap());
-                        client.rtc.handle_input(input).unwrap();
+                        self.clients[n].rtc.handle_input(input).unwrap();
+                        // It keeps one packet until it is asked for it.
+                        self.drain_client(n);
                     }
                     Output::Notice(notice) => {
                         self.hear(&notice);
