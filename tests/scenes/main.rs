@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `calls` | people in a room: tracks, layers, pauses, slots |
 //! | `paths` | what networks do: loss, order, restarts, silence |
+//! | `bandwidth` | links that do not carry everything |
 //! | `messages` | data packets, one and two peer connections |
 //! | `attacks` | those who mean harm, and what is counted then |
 //! | `crowds` | many who come and go |
@@ -34,6 +35,7 @@ macro_rules! scene {
 }
 
 mod attacks;
+mod bandwidth;
 mod calls;
 mod crowds;
 mod entropy;

@@ -1,6 +1,6 @@
 //! The same seed, the same trace, byte by byte; another seed, another trace.
 
-use crate::{attacks, calls, fabric, messages, paths};
+use crate::{attacks, bandwidth, calls, fabric, messages, paths};
 
 #[test]
 fn a_seed_has_one_trace() {
@@ -15,6 +15,7 @@ fn a_seed_has_one_trace() {
 fn a_seed_has_one_trace_with_faults() {
     paths::FAULTS.run_twice(4);
     paths::BOUNDED.run_twice(2);
+    bandwidth::CAP.run_twice(2);
 }
 
 #[test]

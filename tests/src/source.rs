@@ -34,17 +34,30 @@ pub struct Media {
     pub fps: u64,
     /// Microphone's loudness, -dBov.
     pub level: i8,
+    /// Bitrates of a camera's layers in kbit/s, lowest first; 0: a few packets a frame.
+    pub kbps: [u32; 3],
 }
 
 impl Media {
     /// A microphone of that loudness in -dBov.
     pub fn audio(level: i8) -> Self {
-        Media { kind: Kind::Audio, layers: 1, fps: 50, level }
+        Media { kind: Kind::Audio, layers: 1, fps: 50, level, kbps: [0; 3] }
     }
 
     /// A camera.
     pub fn video(layers: u8) -> Self {
-        Media { kind: Kind::Video, layers, fps: 15, level: 0 }
+        Media { kind: Kind::Video, layers, fps: 15, level: 0, kbps: [0; 3] }
+    }
+
+    /// A camera of three layers with the bitrates of a real one, 30 frames a second.
+    pub fn camera(kbps: [u32; 3]) -> Self {
+        Media { kind: Kind::Video, layers: 3, fps: 30, level: 0, kbps }
+    }
+
+    /// Bytes of one frame: a keyframe is six times as large as another.
+    fn frame_bytes(&self, layer: u8, keyframe: bool) -> usize {
+        let bytes = self.kbps[usize::from(layer)] as usize * 125 / self.fps as usize;
+        if keyframe { bytes * 6 } else { bytes }
     }
 }
 
@@ -209,6 +222,9 @@ impl Rung {
         let (frame, layer) = (self.frame, self.layer);
         let count = match media.kind {
             Kind::Audio => 1,
+            Kind::Video if media.kbps[usize::from(layer)] > 0 => {
+                (media.frame_bytes(layer, keyframe) / PACKET) as u16 + 1
+            }
             Kind::Video if keyframe => 3 + u16::from(layer),
             // Frames differ in size, and some fit one packet.
             Kind::Video => 1 + (frame % 3) as u16 + u16::from(layer) / 2,

@@ -30,6 +30,8 @@ pub const AUDIO_TOP_MAX: u8 = 16;
 pub const HOPS_PER_TRACK_MAX: usize = 16_384;
 /// Packets of each layer of a video track that a shard keeps for repeats: about two seconds.
 pub const CACHE_PACKETS: usize = 512;
+/// Packets of pictures that wait for a narrow path of one viewer.
+pub const PACED_PACKETS_MAX: usize = 256;
 /// Simulcast layers of one track.
 pub const LAYERS_MAX: usize = 3;
 /// Frames that one frame may need, as its descriptor names them: H264 knows 16, AV1 and VP9 fewer.

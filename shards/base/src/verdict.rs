@@ -65,6 +65,8 @@ reasons! {
     Paused = "paused",
     /// The viewer's bandwidth does not suffice for even the smallest layer.
     Starved = "starved",
+    /// Too much waits for the viewer's narrow path already.
+    PacerFull = "pacer_full",
     /// Another layer than the viewer's current one.
     OtherLayer = "other_layer",
     /// Nothing may be sent before a keyframe.

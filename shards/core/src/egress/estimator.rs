@@ -27,8 +27,13 @@ const START: f64 = 1_000_000.0;
 const FLOOR: f64 = 30_000.0;
 /// More than any single viewer's layers add up to.
 const CEILING: f64 = 100_000_000.0;
-/// What remains of the measured rate when the path is overused (Carlucci et al., §4.3).
-const BACK_OFF: f64 = 0.85;
+/// What remains of the measured rate when the path is overused. Carlucci et al. have 0.85 (§4.3) and
+/// then climb back in small steps; layers are large steps, and what is lowered stays low for a while.
+const BACK_OFF: f64 = 0.9;
+/// Delay that must have built up before the path counts as overused, in milliseconds; twice that while
+/// less than this part of the estimate arrives.
+const QUEUE_MS: f64 = 30.0;
+const LITTLE: f64 = 0.75;
 /// Growth a second while the path is not overused.
 const GROWTH_PER_S: f64 = 0.08;
 /// Growth stops at this multiple of what arrives.
@@ -37,8 +42,12 @@ const PROVED: f64 = 1.5;
 const LOSS_HIGH: f64 = 0.10;
 /// Packets over which loss is judged.
 const LOSS_WINDOW: u32 = 40;
+/// How long the queue that a probe leaves may last.
+const PROBE_DRAIN: Duration = Duration::from_millis(200);
 /// Window of the arrival rate.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
+/// Window in which a queue that was just noticed has grown.
+const BURST_WINDOW: Duration = Duration::from_millis(150);
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -55,12 +64,13 @@ pub(crate) struct Estimator {
     trend: Trend,
     target: f64,
     arrived: VecDeque<(i64, u32)>,
-    arrived_bytes: u64,
     updated: Option<Instant>,
     backed_off: Option<Instant>,
     loss: (u32, u32),
     probe: Probe,
     rtt: Duration,
+    /// When the last probe ended, or is under way.
+    probed: Option<Instant>,
     /// What the viewer itself allows (REMB); `None` when it never said.
     cap: Option<f64>,
 }
@@ -84,12 +94,12 @@ impl Default for Estimator {
             trend: Trend::default(),
             target: START,
             arrived: VecDeque::new(),
-            arrived_bytes: 0,
             updated: None,
             backed_off: None,
             loss: (0, 0),
             probe: Probe::default(),
             rtt: Duration::from_millis(100),
+            probed: None,
             cap: None,
         }
     }
@@ -159,34 +169,46 @@ impl Estimator {
 
     fn arrive(&mut self, at_us: i64, bytes: u32) {
         self.arrived.push_back((at_us, bytes));
-        self.arrived_bytes += u64::from(bytes);
-        while let Some((first, bytes)) = self.arrived.front().copied() {
-            if at_us - first <= RATE_WINDOW.as_micros() as i64 {
-                break;
-            }
-            self.arrived_bytes -= u64::from(bytes);
+        let old = |(at, _): &(i64, u32)| at_us - at > RATE_WINDOW.as_micros() as i64;
+        while self.arrived.front().is_some_and(old) {
             self.arrived.pop_front();
         }
     }
 
-    /// Bits a second over the window; `None` while it is not a fifth full.
-    fn arrival_rate(&self) -> Option<f64> {
-        let span = self.arrived.back()?.0 - self.arrived.front()?.0;
-        let first = u64::from(self.arrived.front()?.1);
-        let filled = span >= RATE_WINDOW.as_micros() as i64 / 5;
-        filled.then(|| (self.arrived_bytes - first) as f64 * 8e6 / span as f64)
+    /// Bits a second over a window; `None` while it is not a fifth full.
+    fn arrival_rate(&self, window: Duration) -> Option<f64> {
+        let window_us = window.as_micros() as i64;
+        let last = self.arrived.back()?.0;
+        let inside = self.arrived.iter().rev().take_while(|(at, _)| last - at <= window_us);
+        let (sum, first, first_bytes) = inside
+            .fold((0u64, last, 0u32), |(sum, ..), (at, bytes)| {
+                (sum + u64::from(*bytes), *at, *bytes)
+            });
+        let span = last - first;
+        let bits = (sum - u64::from(first_bytes)) as f64 * 8.0;
+        (span >= window_us / 5).then(|| bits * 1e6 / span as f64)
     }
 
     fn apply(&mut self, usage: Option<Usage>, now: Instant) {
         let elapsed = self.updated.map_or(0.0, |at| now.duration_since(at).as_secs_f64().min(1.0));
         self.updated = Some(now);
-        let rate = self.arrival_rate();
+        let rate = self.arrival_rate(RATE_WINDOW);
         match usage.unwrap_or(Usage::Normal) {
             Usage::Over => {
                 let patience = self.rtt + Duration::from_millis(100);
-                if self.backed_off.is_none_or(|at| now >= at + patience) {
-                    let proved = rate.unwrap_or(self.target).min(self.target);
-                    self.target = (proved * BACK_OFF).max(FLOOR);
+                // A probe may fill the path: that is what it is for, and its queue drains by itself.
+                let probed = self.probed.is_some_and(|at| now < at + PROBE_DRAIN + self.rtt);
+                // While less is sent than is thought to fit, a picture that comes in a burst is no
+                // overuse yet.
+                let little = rate.is_some_and(|rate| rate < self.target * LITTLE);
+                let queue_ms = if little { 2.0 * QUEUE_MS } else { QUEUE_MS };
+                let queues = self.trend.queue_ms() >= queue_ms;
+                if queues && !probed && self.backed_off.is_none_or(|at| now >= at + patience) {
+                    // While packets queue, they arrive as fast as the path carries them; and that is
+                    // so however often it is said.
+                    let burst = self.arrival_rate(BURST_WINDOW).unwrap_or(0.0);
+                    let carried = rate.map_or(self.target, |rate| rate.max(burst)) * BACK_OFF;
+                    self.target = self.target.min(carried).max(FLOOR);
                     self.backed_off = Some(now);
                 }
             }
@@ -207,7 +229,8 @@ impl Estimator {
         }
         self.loss = (0, 0);
         let fraction = f64::from(lost) / f64::from(seen);
-        let patience = self.rtt + Duration::from_millis(300);
+        // What an overfull queue still drops after the rate was lowered is no news.
+        let patience = self.rtt + Duration::from_millis(700);
         if fraction > LOSS_HIGH && self.backed_off.is_none_or(|at| now >= at + patience) {
             self.target = (self.target * (1.0 - 0.5 * fraction)).max(FLOOR);
             self.backed_off = Some(now);
@@ -215,12 +238,14 @@ impl Estimator {
     }
 
     /// A probe begins; what the last one left is forgotten.
-    pub(crate) fn start_probe(&mut self) {
+    pub(crate) fn start_probe(&mut self, now: Instant) {
+        self.probed = Some(now);
         self.probe = Probe { running: true, ..Probe::default() };
     }
 
     /// The probe's last packet went out under that number.
-    pub(crate) fn end_probe(&mut self, seq: u64) {
+    pub(crate) fn end_probe(&mut self, seq: u64, now: Instant) {
+        self.probed = Some(now);
         self.probe.running = false;
         self.probe.end = Some(seq);
     }

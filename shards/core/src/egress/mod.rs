@@ -19,10 +19,12 @@
 //! | `trend`, `estimator` | what the path carries |
 //! | `probe` | when to look for more |
 //! | `redundancy` | when sound is sent twice (RFC 2198) |
+//! | `pacer` | pictures spread over time where a path is narrow |
 
 pub(crate) mod estimator;
 pub(crate) mod keys;
 pub(crate) mod lane;
+pub(crate) mod pacer;
 mod probe;
 mod redundancy;
 pub(crate) mod rtcp;
@@ -57,6 +59,9 @@ const PROBE_PADDING: usize = 255;
 const PROBE_PACKETS_MAX: usize = 128;
 /// Round-trip time before any is known.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);
+/// Sound before any was measured, and the window in which it is.
+const AUDIO_UNKNOWN: Bitrate = Bitrate(40_000);
+const AUDIO_WINDOW: Duration = Duration::from_millis(400);
 /// Sender reports whose sending times are remembered, for the round-trip time.
 const REPORTS_MAX: usize = 16;
 
@@ -111,8 +116,10 @@ pub(crate) struct Egress {
     prober: Prober,
     /// When the prober wants its next step.
     probe_at: Option<Instant>,
-    /// Bytes of sound since the last look.
+    /// Bytes of sound since `audio_since`, and the rate before.
     audio_bytes: u64,
+    audio_since: Option<Instant>,
+    audio_rate: Bitrate,
     transport_seq: u64,
     rtt: Duration,
     lost: (u32, u32),
@@ -133,6 +140,8 @@ impl Default for Egress {
             prober: Prober::default(),
             probe_at: None,
             audio_bytes: 0,
+            audio_since: None,
+            audio_rate: AUDIO_UNKNOWN,
             transport_seq: 0,
             rtt: RTT_UNKNOWN,
             lost: (0, 0),
@@ -197,9 +206,17 @@ impl Egress {
         reports.then(|| self.estimator.estimate())
     }
 
-    /// Bytes of sound that went out since the last call.
-    pub(crate) fn take_audio_bytes(&mut self) -> u64 {
-        std::mem::take(&mut self.audio_bytes)
+    /// What the sound costs, measured over windows of some hundred milliseconds.
+    pub(crate) fn audio_rate(&mut self, now: Instant) -> Bitrate {
+        let since = *self.audio_since.get_or_insert(now);
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed >= AUDIO_WINDOW {
+            let bytes = std::mem::take(&mut self.audio_bytes);
+            let rate = bytes as f64 * 8.0 / elapsed.as_secs_f64();
+            self.audio_rate = Bitrate((self.audio_rate.0 as f64 * 0.5 + rate * 0.5) as u64);
+            self.audio_since = Some(now);
+        }
+        self.audio_rate
     }
 
     /// What all that the viewer could use would come to; `None` when it has that.
@@ -310,7 +327,7 @@ impl Egress {
     pub(crate) fn probe(&mut self, now: Instant, mut send: impl FnMut(Transmit)) {
         loop {
             match self.prober.step(self.estimator.estimate(), now) {
-                Step::Begin => self.estimator.start_probe(),
+                Step::Begin => self.estimator.start_probe(now),
                 Step::Pad(bytes) => {
                     for _ in 0..bytes.div_ceil(PROBE_PADDING).min(PROBE_PACKETS_MAX) {
                         let Some(transmit) = self.padding(now) else { break };
@@ -319,7 +336,7 @@ impl Egress {
                     break;
                 }
                 Step::End => {
-                    self.estimator.end_probe(self.transport_seq);
+                    self.estimator.end_probe(self.transport_seq, now);
                     break;
                 }
                 Step::Wait => break,

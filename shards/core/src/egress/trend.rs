@@ -21,7 +21,9 @@ const SMOOTHING: f64 = 0.9;
 /// Steepness is scaled by the number of points, up to this, and by the gain.
 const POINTS_MAX: f64 = 60.0;
 const GAIN: f64 = 4.0;
-/// The threshold adapts to the path's own jitter, up faster than down, in milliseconds.
+/// The floor of the delay rises by this much of the time that passes.
+const FLOOR_RISE: f64 = 0.005;
+/// The threshold adapts to the path's own jitter, down faster than up, in milliseconds.
 const THRESHOLD: f64 = 12.5;
 const THRESHOLD_MIN: f64 = 6.0;
 const THRESHOLD_MAX: f64 = 600.0;
@@ -56,6 +58,8 @@ pub(crate) struct Trend {
     points: VecDeque<(f64, f64)>,
     sum_ms: f64,
     smoothed_ms: f64,
+    /// Where `smoothed_ms` was when nothing queued.
+    floor_ms: f64,
     groups: f64,
     origin_us: Option<i64>,
     threshold: f64,
@@ -72,6 +76,7 @@ impl Default for Trend {
             points: VecDeque::with_capacity(WINDOW),
             sum_ms: 0.0,
             smoothed_ms: 0.0,
+            floor_ms: 0.0,
             groups: 0.0,
             origin_us: None,
             threshold: THRESHOLD,
@@ -103,6 +108,11 @@ impl Trend {
         Some(self.step(&previous, &complete))
     }
 
+    /// How long packets wait in a queue of the path, milliseconds.
+    pub(crate) fn queue_ms(&self) -> f64 {
+        self.smoothed_ms - self.floor_ms
+    }
+
     /// Begins anew, for instance after the rate was raised on purpose. The threshold is kept.
     pub(crate) fn forget(&mut self) {
         *self = Trend { threshold: self.threshold, ..Trend::default() };
@@ -114,6 +124,10 @@ impl Trend {
         self.groups += 1.0;
         self.sum_ms += arrived_ms - sent_ms;
         self.smoothed_ms = SMOOTHING * self.smoothed_ms + (1.0 - SMOOTHING) * self.sum_ms;
+        // The floor rises slowly, so that clocks which drift apart make no queue.
+        let risen = self.floor_ms + FLOOR_RISE * arrived_ms.max(0.0);
+        self.floor_ms =
+            if self.groups < 2.0 { self.smoothed_ms } else { risen.min(self.smoothed_ms) };
         let origin = *self.origin_us.get_or_insert(group.arrived_last_us);
         let x = (group.arrived_last_us - origin) as f64 / 1e3;
         if self.points.len() == WINDOW {

@@ -10,6 +10,8 @@
 //! A rung above the one that is sent must fit with some room to spare, and one that is sent may
 //! overdraw a little: without that, an estimate that breathes would switch layers with each breath.
 
+use std::time::{Duration, Instant};
+
 use antipode_base::command::Priority;
 use antipode_base::media::{Bitrate, Layer};
 
@@ -20,6 +22,13 @@ use super::subscription::LayerSet;
 const OVERDRAFT: f64 = 1.05;
 /// What would be more than is sent must cost this much less than there is.
 const HEADROOM: f64 = 1.10;
+/// A climb that is taken back within this time was too early.
+const TOO_EARLY: Duration = Duration::from_secs(5);
+/// How long a viewer waits after it got less, at first and at most.
+const WAIT_MIN: Duration = Duration::from_secs(2);
+const WAIT_MAX: Duration = Duration::from_secs(16);
+/// So much more than the next step needs is plenty.
+const PLENTY: f64 = 1.2;
 /// A rung whose cost nobody has measured yet: a small picture. It is corrected within a second.
 const UNKNOWN: u64 = 150_000;
 
@@ -40,6 +49,26 @@ pub(crate) struct Want {
     pub(crate) svc: bool,
     /// What the viewer has now.
     pub(crate) now: Grant,
+}
+
+impl Want {
+    /// The same, if nobody may have more than now; what starves may have the smallest rung.
+    pub(crate) fn held(&self) -> Want {
+        let (layer, temporal) = match self.now {
+            Grant::Paused => (Layer::BASE, 0),
+            Grant::Rung { layer, temporal } => (layer, temporal),
+        };
+        Want {
+            layer_max: self.layer_max.min(layer),
+            temporal_max: self.temporal_max.min(temporal),
+            ..*self
+        }
+    }
+
+    /// Whether it gets less than it had, and less than it could use.
+    pub(crate) fn is_short_of(&self, grant: Grant) -> bool {
+        grant < self.now && self.now != Grant::ALL && rungs(self).any(|rung| rung > grant)
+    }
 }
 
 /// What one subscription gets.
@@ -104,6 +133,37 @@ fn cost(want: &Want, grant: Grant) -> u64 {
 fn weighed(want: &Want, grant: Grant) -> u64 {
     let cost = cost(want, grant) as f64;
     (if grant <= want.now { cost / OVERDRAFT } else { cost * HEADROOM }) as u64
+}
+
+/// When a viewer may get more. What was given too early and taken back costs two keyframes and a pause,
+/// so each time that this happens it takes longer until the next try; a probe that found plenty ends the
+/// waiting.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Climb {
+    climbed: Option<Instant>,
+    not_before: Option<Instant>,
+    wait: Duration,
+}
+
+impl Climb {
+    /// Whether more may be given, when the estimate is that and the next step would bring the total to
+    /// `next`.
+    pub(crate) fn may(&self, estimate: Bitrate, next: Option<Bitrate>, now: Instant) -> bool {
+        let plenty = next.is_none_or(|next| estimate.0 as f64 >= next.0 as f64 * PLENTY);
+        plenty || self.not_before.is_none_or(|at| now >= at)
+    }
+
+    /// Somebody got more, or less, than before.
+    pub(crate) fn note(&mut self, more: bool, less: bool, now: Instant) {
+        if less {
+            let early = self.climbed.take().is_some_and(|at| now < at + TOO_EARLY);
+            let longer = if early { self.wait * 2 } else { WAIT_MIN };
+            self.wait = longer.clamp(WAIT_MIN, WAIT_MAX);
+            self.not_before = Some(now + self.wait);
+        } else if more {
+            self.climbed = Some(now);
+        }
+    }
 }
 
 /// Shares `budget` among `wants`; `grants` is emptied and gets one for each, in their order.
@@ -178,7 +238,8 @@ mod tests {
                 packet.arrival = start + Duration::from_millis(10) * n;
                 packet.layer = Layer(layer);
                 packet.mark.temporal = (n % 2) as u8;
-                packet.payload = vec![0; kbps * 10 / 8 - 70].into();
+                packet.keyframe = false;
+                packet.payload = vec![0; kbps * 10 / 8 - 42].into();
                 meter.note(&packet);
             }
         }
@@ -246,6 +307,24 @@ mod tests {
         let (grants, next) = share(300, &wants);
         assert!(grants[8] >= HALF && grants[9] >= HALF);
         assert!(grants[..8].contains(&Grant::Paused) && next.is_some());
+    }
+
+    #[test]
+    fn a_climb_that_was_too_early_is_not_tried_again_soon() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut climb = Climb::default();
+        let tight = |climb: &Climb, now| climb.may(Bitrate(400), Some(Bitrate(380)), now);
+        assert!(tight(&climb, at(0)));
+        climb.note(false, true, at(0));
+        assert!(!tight(&climb, at(1_900)) && tight(&climb, at(2_000)));
+        climb.note(true, false, at(2_000));
+        climb.note(false, true, at(4_000));
+        assert!(!tight(&climb, at(7_900)) && tight(&climb, at(8_000)));
+        assert!(climb.may(Bitrate(500), Some(Bitrate(380)), at(4_100)), "plenty");
+        climb.note(true, false, at(8_000));
+        climb.note(false, true, at(20_000));
+        assert!(tight(&climb, at(22_000)), "it held for long: the patience is new");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use antipode_base::command::{Grants, OpenSession, Role};
 use antipode_base::ids::{MemberId, RoomId, SessionId, TrackId};
 use antipode_base::limits::{CONNECT_TIMEOUT, RTP_MAX};
-use antipode_base::media::{Codec, Layer};
+use antipode_base::media::{Codec, Kind, Layer};
 use antipode_base::notice::{EndReason, Notice, Quality};
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Extensions, Packet, SenderClock};
@@ -26,8 +26,10 @@ use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Event, IceCreds, Input, Output, Rtc, RtcError};
 
 use crate::effects::Effects;
+use crate::egress::pacer::Pacer;
 use crate::egress::{Egress, Repeat, keys};
 use crate::forward::Rewrite;
+use crate::forward::allocation::Climb;
 use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::payload;
 use channels::Channels;
@@ -38,6 +40,14 @@ use slots::Slots;
 
 /// RFC 7675 §5.1: consent expires 30 s after the last check that was answered.
 const CONSENT: Duration = Duration::from_secs(30);
+
+/// A packet on its way out: numbered, not sealed.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    slot: usize,
+    rewrite: Rewrite,
+    packet: Packet,
+}
 
 /// See the module's documentation.
 pub(crate) struct Session {
@@ -77,10 +87,14 @@ pub(crate) struct Session {
     pub(crate) channels: Channels,
     /// The way out of media.
     pub(crate) egress: Egress,
+    /// Pictures that wait for a narrow path.
+    pub(crate) pacer: Pacer<Waiting>,
+    /// When the next of them may leave.
+    pace_at: Option<Instant>,
     /// When its bandwidth is to be shared out anew.
     pub(crate) allocate_at: Option<Instant>,
-    /// When that was done last.
-    pub(crate) allocated: Option<Instant>,
+    /// When what it receives may become more.
+    pub(crate) climb: Climb,
     /// Sealed media of this turn, to leave together.
     queue: Vec<Transmit>,
     negotiation: Negotiation,
@@ -112,8 +126,10 @@ impl Session {
             publications: Publications::default(),
             channels: Channels::default(),
             egress: Egress::default(),
+            pacer: Pacer::default(),
+            pace_at: None,
             allocate_at: None,
-            allocated: None,
+            climb: Climb::default(),
             queue: Vec::new(),
             negotiation: Negotiation::new(open.role),
             codecs: CodecTable::default(),
@@ -177,7 +193,10 @@ impl Session {
     }
 
     /// What viewers get of this turn leaves together, so that it can leave as one train.
-    pub(crate) fn send_queue(&mut self, fx: &mut Effects) {
+    pub(crate) fn send_queue(&mut self, now: Instant, fx: &mut Effects) {
+        if self.pace_at.is_some_and(|at| at <= now) {
+            self.pace(now, fx);
+        }
         for transmit in self.queue.drain(..) {
             fx.send(transmit);
         }
@@ -185,7 +204,8 @@ impl Session {
     }
 
     fn set_deadline(&mut self, deadline: Instant) {
-        let own = [self.egress.reports_at(), self.egress.probe_at(), self.allocate_at];
+        let own =
+            [self.egress.reports_at(), self.egress.probe_at(), self.allocate_at, self.pace_at];
         let own = own.into_iter().flatten().min().unwrap_or(deadline);
         self.deadline = deadline.min(own).min(self.patience());
     }
@@ -337,8 +357,40 @@ impl Session {
         Ok(incoming)
     }
 
-    /// Seals one packet for the client; it leaves at the end of the turn.
+    /// Takes one packet for the client. Sound, and pictures on a wide path, leave at the turn's end.
     pub(crate) fn write(
+        &mut self,
+        slot: usize,
+        rewrite: &Rewrite,
+        packet: &Packet,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        if packet.codec.kind() == Kind::Audio || !self.pacer.is_pacing() {
+            return self.seal(slot, rewrite, packet, now);
+        }
+        let waiting = Waiting { slot, rewrite: *rewrite, packet: packet.clone() };
+        match self.pacer.offer(packet.payload.len(), waiting, now) {
+            Ok(Some(_)) => self.seal(slot, rewrite, packet, now),
+            Ok(None) => {
+                self.pace_at = self.pacer.deadline(now);
+                Ok(())
+            }
+            Err(_) => Err(DropReason::PacerFull),
+        }
+    }
+
+    /// Seals what may leave by now of what waits.
+    fn pace(&mut self, now: Instant, fx: &mut Effects) {
+        while let Some(Waiting { slot, rewrite, packet }) = self.pacer.take(now) {
+            if let Err(reason) = self.seal(slot, &rewrite, &packet, now) {
+                fx.drops.count(reason);
+            }
+        }
+        self.pace_at = self.pacer.deadline(now);
+    }
+
+    /// Seals one packet for the client; it leaves at the end of the turn.
+    fn seal(
         &mut self,
         slot: usize,
         rewrite: &Rewrite,

@@ -22,8 +22,6 @@ use crate::timers::Reason;
 const ALLOCATE_EVERY: Duration = Duration::from_millis(250);
 /// How long less must be needed before the publisher is told.
 const DEMAND_HOLD: Duration = Duration::from_secs(3);
-/// Sound before any was measured.
-const AUDIO_UNKNOWN: u64 = 40_000;
 
 impl Shard {
     /// Shares a session's bandwidth among what it receives.
@@ -31,25 +29,35 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.allocate_at = None;
         let Some(estimate) = session.egress.estimate() else { return };
-        let sound = match session.allocated.replace(now) {
-            None => AUDIO_UNKNOWN,
-            Some(before) => {
-                let millis = now.saturating_duration_since(before).as_millis().max(1) as u64;
-                session.egress.take_audio_bytes() * 8_000 / millis
-            }
-        };
+        let sound = session.egress.audio_rate(now).0;
         let (wants, whose) = self.wants(key, now);
         if wants.is_empty() {
-            return self.sessions[key].egress.want(None, now);
+            let session = &mut self.sessions[key];
+            session.pacer.set_rate(None);
+            return session.egress.want(None, now);
         }
         let mut grants = std::mem::take(&mut self.grants);
         let budget = Bitrate(estimate.0.saturating_sub(sound));
-        let allocated = allocate(budget, &wants, &mut grants);
+        let mut allocated = allocate(budget, &wants, &mut grants);
+        let session = &mut self.sessions[key];
+        let more = grants.iter().zip(&wants).any(|(grant, want)| *grant > want.now);
+        if more && !session.climb.may(budget, Some(allocated.used), now) {
+            // As it was, and the probes look for what the climb would take.
+            let used = allocated.used;
+            let held: Vec<Want> = wants.iter().map(Want::held).collect();
+            allocated = allocate(budget, &held, &mut grants);
+            allocated.next = Some(used);
+        }
+        let both = || wants.iter().zip(&grants);
+        let more = both().any(|(want, grant)| *grant > want.now);
+        let less = both().any(|(want, grant)| want.is_short_of(*grant));
+        self.sessions[key].climb.note(more, less, now);
         for (track, grant) in whose.into_iter().zip(&grants) {
             self.grant(key, track, *grant, now);
         }
         self.grants = grants;
         let session = &mut self.sessions[key];
+        session.pacer.set_rate(allocated.next.map(|_| estimate));
         session.egress.want(allocated.next.map(|next| Bitrate(next.0 + sound)), now);
         session.want_allocation(now + ALLOCATE_EVERY);
     }

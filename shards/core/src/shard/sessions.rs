@@ -136,7 +136,7 @@ impl Shard {
         };
         session.queued = false;
         self.guarded(key, now, |session, setup, fx| {
-            session.send_queue(fx);
+            session.send_queue(now, fx);
             if session.dirty || session.deadline <= now {
                 session.negotiate(setup, fx);
                 session.turn(now, fx);

@@ -1,0 +1,128 @@
+//! Spreads pictures over time where a path is narrow.
+//!
+//! A keyframe that leaves at once fills the queue of a narrow link, and all sound behind it waits. So
+//! while a viewer gets less than it wants, pictures leave no faster than somewhat above the estimate;
+//! sound never waits here. A viewer that has all it wants is not paced: its path is wide.
+//!
+//! ```text
+//!   unpaced   |||||||||||||            ||               sound: late by the whole keyframe
+//!   paced     | | | | | | | | | | | |  | |              sound: between two packets
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use antipode_base::limits::PACED_PACKETS_MAX;
+use antipode_base::media::Bitrate;
+
+/// Above the estimate, so that the queue here empties sooner than the next pictures come.
+const MARGIN: f64 = 1.3;
+/// Between two bursts.
+const STEP: Duration = Duration::from_millis(5);
+/// What may leave at once after a pause: a small picture.
+const BURST: Duration = Duration::from_millis(15);
+
+/// A queue of what is to leave, of any kind of item with a length in bytes.
+#[derive(Debug)]
+pub(crate) struct Pacer<T> {
+    queue: VecDeque<(usize, T)>,
+    rate: Option<f64>,
+    /// Bytes that may leave now; below 0 after a packet that was larger than what was left.
+    credit: f64,
+    refilled: Option<Instant>,
+}
+
+impl<T> Default for Pacer<T> {
+    fn default() -> Self {
+        Pacer { queue: VecDeque::new(), rate: None, credit: 0.0, refilled: None }
+    }
+}
+
+impl<T> Pacer<T> {
+    /// The path's estimate while it is too narrow; `None`: nothing is paced.
+    pub(crate) fn set_rate(&mut self, estimate: Option<Bitrate>) {
+        self.rate = estimate.map(|rate| rate.0 as f64 / 8.0 * MARGIN);
+    }
+
+    /// Whether anything waits, or would.
+    pub(crate) fn is_pacing(&self) -> bool {
+        self.rate.is_some() || !self.queue.is_empty()
+    }
+
+    /// Takes an item in. It comes back at once when nothing is to wait; `Err` when too many wait.
+    pub(crate) fn offer(&mut self, bytes: usize, item: T, now: Instant) -> Result<Option<T>, T> {
+        if self.queue.is_empty() && self.pass(bytes, now) {
+            return Ok(Some(item));
+        }
+        if self.queue.len() >= PACED_PACKETS_MAX {
+            return Err(item);
+        }
+        self.queue.push_back((bytes, item));
+        Ok(None)
+    }
+
+    /// The next item that may leave.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<T> {
+        let bytes = self.queue.front()?.0;
+        if !self.pass(bytes, now) {
+            return None;
+        }
+        self.queue.pop_front().map(|(_, item)| item)
+    }
+
+    /// When [`Pacer::take`] may have more.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        (!self.queue.is_empty()).then_some(now + STEP)
+    }
+
+    fn pass(&mut self, bytes: usize, now: Instant) -> bool {
+        let Some(rate) = self.rate else { return true };
+        let since = self.refilled.map_or(BURST, |at| now.saturating_duration_since(at));
+        self.refilled = Some(now);
+        let most = rate * BURST.as_secs_f64();
+        self.credit = (self.credit + rate * since.as_secs_f64()).min(most);
+        let passes = self.credit > 0.0;
+        if passes {
+            self.credit -= bytes as f64;
+        }
+        passes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_paths_wait_for_nothing_and_narrow_ones_keep_the_rate() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        assert!((0..100).all(|n| pacer.offer(1_000, n, start) == Ok(Some(n))));
+        pacer.set_rate(Some(Bitrate(400_000)));
+        let at_once = (0..40).filter(|n| pacer.offer(1_000, *n, start) == Ok(Some(*n))).count();
+        assert_eq!(at_once, 1, "975 bytes may leave at once");
+        let mut left = Vec::new();
+        for step in 1..200u32 {
+            let now = start + STEP * step;
+            while let Some(item) = pacer.take(now) {
+                left.push((step, item));
+            }
+            assert_eq!(pacer.deadline(now).is_none(), left.len() == 39);
+        }
+        assert!(left.iter().map(|(_, item)| *item).eq(1..40), "in order: {left:?}");
+        // 39 kB at 65 kB a second.
+        let last = STEP * left.last().unwrap().0;
+        assert!((560..640).contains(&last.as_millis()), "{last:?}");
+    }
+
+    #[test]
+    fn a_queue_has_an_end_and_a_wide_path_empties_it() {
+        let now = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set_rate(Some(Bitrate(30_000)));
+        let kept = (0..2 * PACED_PACKETS_MAX).filter(|n| pacer.offer(1_000, *n, now).is_ok());
+        assert_eq!(kept.count(), PACED_PACKETS_MAX + 1);
+        pacer.set_rate(None);
+        assert_eq!(std::iter::from_fn(|| pacer.take(now)).count(), PACED_PACKETS_MAX);
+    }
+}
