@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use antipode_base::ids::TrackId;
+use antipode_base::ids::{MemberId, TrackId};
 use antipode_base::media::{Codec, Layer};
 
 /// What the payload's own header holds that differs from viewer to viewer.
@@ -74,6 +74,9 @@ pub struct Mark {
     pub temporal: u8,
     /// A decoder that had only lower temporal layers can take up this one from here.
     pub sync: bool,
+    /// A decoder that can decode this frame can decode all later ones up to this temporal layer: the
+    /// switch indications of a dependency descriptor. 0 when the sender does not say.
+    pub opens: u8,
     /// Spatial layers share one stream with one numbering (SVC): [`Packet::layer`] is the spatial
     /// layer then. Otherwise each layer is a stream of its own (simulcast).
     pub svc: bool,
@@ -126,6 +129,8 @@ pub struct Packet {
     pub extensions: Extensions,
     /// The publisher's clock; `None` before its first report.
     pub sender_clock: Option<SenderClock>,
+    /// Whose microphone it is of; `None` for all that is none, shared sound among it.
+    pub microphone: Option<MemberId>,
     /// When the datagram was received, on the node's monotonic clock.
     pub arrival: Instant,
     /// RTP payload without header, at most [`antipode_base::limits::RTP_MAX`] bytes.

@@ -1,4 +1,4 @@
-// Each of the two processes is killed in a call. Nobody touches a page.
+// Each of the two processes is killed in a call, or a client begins anew. Nobody touches a page.
 
 import assert from 'node:assert/strict';
 
@@ -117,5 +117,25 @@ for (const [path, params] of [['/rtc/v1', {}], ['/rtc', { v0: '1' }]]) {
     }));
     await alice.seesAndHears(await bob.identity());
     await bob.seesAndHears(await alice.identity());
+  });
+}
+
+for (const [path, params] of [['/rtc/v1', {}], ['/rtc', { v0: '1' }]]) {
+  scene(`one who reconnects from scratch is on the other's screen again, on ${path}`, async (stage) => {
+    const [alice, bob] = await twoInACall(stage, params);
+    const [who, seen] = [await alice.identity(), await bob.identity()];
+    const sid = await alice.page.evaluate(() => window.antipode.room.localParticipant.sid);
+    await alice.page.evaluate(() => window.antipode.room.simulateScenario('resume-reconnect'));
+    await bob.until('has alice as another participant', ([identity, before]) => {
+      const all = [...window.antipode.room.remoteParticipants.values()];
+      return all.some((other) => other.identity === identity && other.sid !== before);
+    }, [who, sid]);
+    await bob.seesAndHears(who);
+    await alice.seesAndHears(seen);
+    // Decoded is not shown: the tracks come in sections that were in use before.
+    for (const [viewer, shown] of [[bob, who], [alice, seen]]) {
+      await viewer.noteFrames(shown);
+      await viewer.until('has ten frames on the screen', () => window.frameNotes.count >= 10);
+    }
   });
 }

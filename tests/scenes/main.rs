@@ -8,6 +8,7 @@
 //! | `messages` | data packets, one and two peer connections |
 //! | `attacks` | those who mean harm, and what is counted then |
 //! | `crowds` | many who come and go |
+//! | `speakers` | many who talk, and who of them is heard |
 //! | `fabric` | made-up scenes, a new one for each seed, and the planted bug's finder |
 //! | `repeats` | the same seed, the same trace |
 //! | `entropy` | what the operating system draws at random, the same in each run |
@@ -43,6 +44,7 @@ mod fabric;
 mod messages;
 mod paths;
 mod repeats;
+mod speakers;
 
 /// A millisecond of virtual time.
 const MS: Micros = 1_000;

@@ -1,6 +1,6 @@
 //! The same seed, the same trace, byte by byte; another seed, another trace.
 
-use crate::{attacks, bandwidth, calls, fabric, messages, paths};
+use crate::{attacks, bandwidth, calls, fabric, messages, paths, speakers};
 
 #[test]
 fn a_seed_has_one_trace() {
@@ -8,6 +8,7 @@ fn a_seed_has_one_trace() {
     calls::SLOT_REUSE.run_twice(2);
     calls::LAYERS.run_twice(2);
     messages::MESSAGES.run_twice(3);
+    speakers::SPEAKERS.run_twice(1);
     attacks::ATTACKS.run_twice(2);
 }
 
@@ -16,6 +17,7 @@ fn a_seed_has_one_trace_with_faults() {
     paths::FAULTS.run_twice(4);
     paths::BOUNDED.run_twice(2);
     bandwidth::CAP.run_twice(2);
+    speakers::BABBLE.run_twice(3);
 }
 
 #[test]

@@ -129,6 +129,11 @@ impl World {
         self.source(track, |source| source.muted = muted);
     }
 
+    /// Someone speaks as loud as that from now on, in dBov, or falls silent.
+    pub fn speak_at(&mut self, track: TrackId, level: i8) {
+        self.source(track, |source| source.media.level = level);
+    }
+
     /// A viewer wants a track otherwise.
     pub fn tune(&mut self, member: usize, track: TrackId, paused: bool, layer_max: u8) {
         let tune = Tune { paused, layer_max: Layer(layer_max), ..Tune::default() };

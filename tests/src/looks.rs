@@ -1,5 +1,7 @@
 //! What a scene may ask of a world, and what the world writes into its trace.
 
+use std::collections::BTreeSet;
+
 use antipode_base::ids::{SessionId, TrackId};
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::verdict::DropReason;
@@ -30,6 +32,14 @@ impl World {
             .filter(|((place, _), _)| *place == peer)
             .map(|(_, slot)| slot.frames(track.0, layer, since))
             .sum()
+    }
+
+    /// Tracks of which a member got anything since some time.
+    pub fn heard(&self, member: usize, since: Micros) -> BTreeSet<TrackId> {
+        let peer = self.peer(member, false);
+        let of_peer = self.oracle.slots.iter().filter(|((place, _), _)| *place == peer);
+        let packets = of_peer.flat_map(|(_, slot)| slot.packets.values());
+        packets.filter(|kept| kept.at >= since).map(|kept| TrackId(kept.tag.track)).collect()
     }
 
     /// The layer of the newest packet of a track that a member got.

@@ -93,6 +93,7 @@ pub struct Signal {
     pub out: Vec<Out>,
     /// Members subscribe to what becomes live by themselves.
     pub auto_subscribe: bool,
+    audio_top: u8,
     seed: u64,
     ids: u64,
 }
@@ -102,8 +103,8 @@ pub const ALL_GRANTS: Grants = Grants { publish: true, subscribe: true, publish_
 
 impl Signal {
     /// No rooms yet.
-    pub fn new(seed: u64) -> Self {
-        Signal { seed, auto_subscribe: true, ..Signal::default() }
+    pub fn new(seed: u64, audio_top: u8) -> Self {
+        Signal { seed, audio_top, auto_subscribe: true, ..Signal::default() }
     }
 
     fn id(&mut self) -> u64 {
@@ -132,7 +133,7 @@ impl Signal {
                 grants,
                 identity: name.to_owned(),
                 sid: format!("PA_{place}"),
-                audio_top: 0,
+                audio_top: self.audio_top,
             };
             self.out.push(Out::Shard(shard, Command::OpenSession(open)));
         }

@@ -49,13 +49,16 @@ pub struct Setup {
     pub links: LinkFaults,
     /// Sections that a client offers for receiving when it joins: audio, video.
     pub sections: (u16, u16),
+    /// Microphones that each member hears at once; 0: all.
+    pub audio_top: u8,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let none = Faults::default();
         let links = LinkFaults::default();
-        Setup { shards: 2, delay: 10_000, up: none, down: none, links, sections: (1, 1) }
+        let sections = (1, 1);
+        Setup { shards: 2, delay: 10_000, up: none, down: none, links, sections, audio_top: 0 }
     }
 }
 
@@ -133,7 +136,7 @@ impl World {
             seed,
             setup,
             now: 0,
-            signal: Signal::new(seed),
+            signal: Signal::new(seed, setup.audio_top),
             peers: Vec::new(),
             oracle: Oracle::default(),
             trace: Trace::default(),

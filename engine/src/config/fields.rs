@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use antipode_base::limits::{AUDIO_TOP_MAX, SHARDS_MAX};
-use antipode_signaling::config::{STUN_SCHEMES, TURN_SCHEMES, is_ice_url};
+use antipode_signaling::config::{STUN_SCHEMES, TURN_SCHEMES};
 
+use super::ice::{host_and_port, ice_urls, turn_secret, turn_ttl};
 use super::{Config, ControlAddress, LogFormat, MediaTcp, Runtime, Secret};
 use super::{Fault, Origin, Refusal, Value};
 
@@ -13,8 +14,6 @@ use super::{Fault, Origin, Refusal, Value};
 pub(crate) const UNIX_PATH_MAX: usize = 107;
 /// Characters of the shortest control secret that is taken.
 const CONTROL_SECRET_MIN: usize = 16;
-/// STUN or TURN servers that one client is told of.
-const ICE_URLS_MAX: usize = 16;
 /// Cores that have a number: as many as the kernel's own `CPU_SETSIZE`.
 const CORES_MAX: i64 = 1_024;
 
@@ -419,48 +418,6 @@ fn cores(value: &Value) -> Result<Vec<usize>, Fault> {
 fn audio_top(value: &Value) -> Result<u8, Fault> {
     let count = value.integer("count of microphones", 0, i64::from(AUDIO_TOP_MAX))?;
     Ok(u8::try_from(count).expect("the range was checked"))
-}
-
-fn ice_urls(value: &Value, schemes: &[&str; 2], what: &str) -> Result<Vec<String>, Fault> {
-    let mut all: Vec<String> = vec![];
-    for item in value.list("list of addresses")? {
-        let noun = format!("address of a {what} server");
-        let url = item.text(&noun)?.trim();
-        if !is_ice_url(url, schemes) {
-            return Err(item.fault(&noun, &format!("Give one like {}:host:3478", schemes[0])));
-        }
-        if !all.iter().any(|known| known == url) {
-            all.push(url.to_owned());
-        }
-    }
-    if all.len() > ICE_URLS_MAX {
-        let fault = format!("{} servers; clients try each of them", all.len());
-        return Err(Fault::new(fault, format!("Name at most {ICE_URLS_MAX}")));
-    }
-    Ok(all)
-}
-
-fn turn_secret(value: &Value) -> Result<Secret, Fault> {
-    match value {
-        Value::Raw(text) | Value::Text(text) if !text.is_empty() => Ok(Secret::new(text)),
-        _ => Err(Fault::new("this is no text", "Give the static-auth-secret of the TURN server")),
-    }
-}
-
-fn turn_ttl(value: &Value) -> Result<u32, Fault> {
-    let ttl = value.integer("count of seconds", 60, 604_800)?;
-    Ok(u32::try_from(ttl).expect("the range was checked"))
-}
-
-fn host_and_port(value: &Value) -> Result<String, Fault> {
-    let noun = "STUN server";
-    let text = value.text(noun)?.trim();
-    let fits = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let bare = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
-        !host.is_empty() && !bare && port.parse::<std::num::NonZeroU16>().is_ok()
-    });
-    let mend = "Give host:port, such as stun.example.org:3478 or [2001:db8::1]:3478";
-    if fits { Ok(text.to_owned()) } else { Err(value.fault(noun, mend)) }
 }
 
 fn connects(value: &Value) -> Result<u32, Fault> {

@@ -11,6 +11,7 @@
 
 pub(crate) mod fields;
 mod file;
+mod ice;
 mod refusal;
 mod show;
 mod value;

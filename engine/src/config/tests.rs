@@ -84,7 +84,8 @@ fn a_whole_file_is_read() {
          dev_page = true\n[room]\naudio_top = 3\n\
          [ice]\nstun = [\"stun:stun.test\"]\n\
          turn = [\"turn:turn.test:3478\", \"turns:[::1]:5349?transport=tcp\"]\n\
-         turn_secret = \"north\"\nturn_ttl_s = 3600\n[media]\nbind = \"192.0.2.1\"\nport = 0x1F00\ntcp = \"[::1]:7\"\n\
+         turn_secret = \"north\"\nturn_ttl_s = 3600\n\
+         [media]\nbind = \"192.0.2.1\"\nport = 0x1F00\ntcp = \"[::1]:7\"\n\
          advertise = [\"192.0.2.1\", \"2001:db8::1\"]\nloopback = true\n\
          stun_discover = \"stun.test:3478\"\n\
          [node]\nshards = 3\ncores = [1, \"3-4\"]\npin = false\nruntime = \"epoll\"\n\

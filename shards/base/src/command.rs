@@ -47,7 +47,8 @@ pub struct OpenSession {
     /// The member's public id, stamped on data packets. At most [`crate::limits::NAME_MAX`] bytes.
     pub sid: String,
     /// How many of the room's microphones reach this session at once: the loudest that are not its
-    /// own. 0: all of them.
+    /// own. 0: all of them. On each shard the room's first session that names a number names it for
+    /// all that do, so signaling names one for a room.
     pub audio_top: u8,
 }
 

@@ -62,6 +62,9 @@ pub const OUTBOX_MAX: usize = 16_384;
 pub const ADDRESSES_PER_SESSION_MAX: usize = 8;
 /// Addresses that other shards own, as one shard remembers them.
 pub const FOREIGN_ADDRESSES_MAX: usize = 131_072;
+/// How long a shard waits before it claims a session's addresses again because nothing but STUN comes
+/// from there: a claim may have been lost to a full ring.
+pub const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 
 // --- rings ----------------------------------------------------------------------------------------
 

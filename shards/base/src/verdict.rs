@@ -56,6 +56,8 @@ reasons! {
     PayloadMalformed = "payload_malformed",
     /// Sound that came after a later packet's redundancy (RFC 2198) had stood in for it.
     AlreadyMended = "already_mended",
+    /// A dependency descriptor that does not parse, or that refers to a keyframe that did not come.
+    DescriptorUnread = "descriptor_unread",
     /// The member may not publish.
     NotPermitted = "not_permitted",
     // -- fan-out, per viewer
@@ -69,6 +71,8 @@ reasons! {
     PacerFull = "pacer_full",
     /// Another layer than the viewer's current one.
     OtherLayer = "other_layer",
+    /// Other microphones of the room are louder. With the look-back it may still go out.
+    NotLoudest = "not_loudest",
     /// Nothing may be sent before a keyframe.
     AwaitingKeyframe = "awaiting_keyframe",
     /// Older than what was sent before the last switch.

@@ -7,8 +7,9 @@ use str0m::config::CryptoProvider;
 use crate::payload::dependency::{self, DESCRIPTOR_MAX, Descriptor, Structure};
 use crate::payload::{allocation, vp8, vp9};
 use crate::session::config::SessionSetup;
+use crate::session::descriptors;
 use crate::shard::{Shard, ShardConfig};
-use crate::{data, payload, sdp};
+use crate::{data, payload, red, sdp};
 
 /// A shard with another cipher library: one that seals nothing lets a fuzzer in behind the seal.
 ///
@@ -118,6 +119,24 @@ pub fn allocation(message: &[u8]) -> Option<Vec<(u8, u8, Vec<u64>)>> {
     Some(layers.collect())
 }
 
+/// Takes a RED payload apart. Returns payload type, timestamp and payload of each block that is not
+/// empty, the packet's own last.
+///
+/// # Panics
+/// When something is put together again that did not get lost.
+pub fn red(payload: &[u8], timestamp: u32) -> Option<Vec<(u8, u32, &[u8])>> {
+    let blocks = red::split(payload, timestamp).ok()?;
+    let mut received = red::Received::default();
+    for (ext_seq, ago) in [(7, 2_880), (10, 0)] {
+        received.note(ext_seq, timestamp.wrapping_sub(ago));
+    }
+    let mended: Vec<u64> = received.recover(10, &blocks).map(|rebuilt| rebuilt.ext_seq).collect();
+    assert!(mended.iter().all(|ext_seq| (8..10).contains(ext_seq)), "{mended:?}");
+    assert!(mended.iter().all(|ext_seq| !received.note(*ext_seq, 0)), "it counts as received");
+    let all = blocks.redundant().chain([blocks.primary()]);
+    Some(all.map(|block| (block.payload_type, block.timestamp, block.payload)).collect())
+}
+
 /// Scans a description and writes it again: refusing each section whose `mid` has an odd length,
 /// with our labels in the others. Returns the names of the scanned sections and what was written.
 pub fn dress(text: &str) -> (Vec<String>, String) {
@@ -127,6 +146,7 @@ pub fn dress(text: &str) -> (Vec<String>, String) {
         mid: section.mid.to_owned(),
         labels: Some(("PA_a|TR_b".to_owned(), "TR_b".to_owned())),
         payload_types: sdp::prefer(section, Some(Codec::Av1)),
+        without: Some(descriptors::URI),
         refused: (section.mid.len() % 2 == 1).then(|| "96".to_owned()),
     });
     let dress = sdp::Dress { credentials: None, sections: dressed.collect() };

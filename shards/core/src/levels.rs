@@ -61,6 +61,7 @@ mod tests {
                 orientation: None,
             },
             sender_clock: None,
+            microphone: None,
             arrival: std::time::Instant::now(),
             payload: vec![1u8].into(),
         }

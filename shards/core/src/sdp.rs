@@ -112,6 +112,8 @@ pub(crate) struct SectionDress {
     pub(crate) labels: Option<(String, String)>,
     /// The offer's payload types, in the order to keep; empty: as str0m has them.
     pub(crate) payload_types: Vec<String>,
+    /// The header extension of this URI is not negotiated.
+    pub(crate) without: Option<&'static str>,
     /// Refuse the section: the peer has no codec that we have. Holds a payload type of the offer.
     pub(crate) refused: Option<String>,
 }
@@ -178,6 +180,9 @@ impl SectionDress {
         }
         if line.starts_with("m=") {
             return Some(self.media_line(line));
+        }
+        if line.starts_with("a=extmap:") && self.without.is_some_and(|uri| line.ends_with(uri)) {
+            return None;
         }
         let our_msid = line.starts_with("a=msid:");
         let our_ssrc = line.starts_with("a=ssrc:") || line.starts_with("a=ssrc-group:");
@@ -359,5 +364,15 @@ mod tests {
             section.media_line("m=video 9 UDP/TLS/RTP/SAVPF 96 97 45 46"),
             "m=video 9 UDP/TLS/RTP/SAVPF 45 46 96 97"
         );
+    }
+
+    #[test]
+    fn an_extension_is_left_out_of_one_section() {
+        let map = "a=extmap:2 urn:a\r\na=extmap:12 urn:b\r\n";
+        let sdp = format!("m=video 9 X 96\r\na=mid:0\r\n{map}m=video 9 X 96\r\na=mid:1\r\n{map}");
+        let section =
+            SectionDress { mid: "0".to_owned(), without: Some("urn:b"), ..Default::default() };
+        let out = Dress { credentials: None, sections: vec![section] }.apply(&sdp);
+        assert_eq!(out, sdp.replacen("a=extmap:12 urn:b\r\n", "", 1));
     }
 }

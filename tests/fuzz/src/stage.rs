@@ -84,7 +84,7 @@ pub fn open(session: SessionId, role: Role) -> Command {
         grants: GRANTS,
         identity: format!("m{}", session.0),
         sid: format!("PA_{}", session.0),
-        audio_top: 0,
+        audio_top: 1,
     })
 }
 

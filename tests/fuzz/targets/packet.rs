@@ -1,11 +1,11 @@
-//! What the shard reads of packets by itself: data packets, the headers of payloads, and the header
-//! extensions that describe layers.
+//! What the shard reads of packets by itself: data packets, the headers of payloads, redundant sound,
+//! and the header extensions that describe layers.
 //!
 //! The stamp is compared with how a client reads it: whatever a sender put into its packet, the
 //! receiver must see the sender that we stamped, and the destinations that we honoured.
 #![no_main]
 
-use antipode_base::limits::DATA_PACKET_MAX;
+use antipode_base::limits::{DATA_PACKET_MAX, RED_BLOCKS_MAX};
 use antipode_base::media::Codec;
 use antipode_fuzz::feed::Feed;
 use antipode_fuzz::panics;
@@ -30,10 +30,11 @@ const CODECS: [Codec; 8] = [
 fuzz_target!(init: panics::install(), |data: &[u8]| {
     panics::run(data, &[], || {
         let mut feed = Feed(data);
-        match feed.byte() % 11 {
+        match feed.byte() % 12 {
             8 => data_packet(feed.rest()),
             9 => dependency(feed),
             10 => allocation(feed.rest()),
+            11 => red(feed),
             codec => payload(CODECS[usize::from(codec)], feed.rest()),
         }
     });
@@ -91,6 +92,22 @@ fn dependency(mut feed: Feed<'_>) {
     let mask = u32::from(feed.word()) << 16 | u32::from(feed.word());
     let keyframe = feed.chunk();
     antipode_core::fuzz::dependency(keyframe, feed.rest(), frame_number, masked.then_some(mask));
+}
+
+/// A timestamp, then redundant sound: blocks that are from before, that do not overlap and that are
+/// all of what lies behind their headers.
+fn red(mut feed: Feed<'_>) {
+    let timestamp = u32::from(feed.word()) << 16 | u32::from(feed.word());
+    let payload = feed.rest();
+    let Some(blocks) = antipode_core::fuzz::red(payload, timestamp) else { return };
+    assert!(blocks.len() <= RED_BLOCKS_MAX);
+    let (_, last, primary) = blocks.last().expect("there is a primary block");
+    assert!(*last == timestamp && !primary.is_empty());
+    let data: Vec<u8> = blocks.iter().flat_map(|(_, _, bytes)| *bytes).copied().collect();
+    assert!(payload.len() > data.len() && payload.ends_with(&data));
+    for (payload_type, earlier, _) in blocks {
+        assert!(payload_type < 128 && timestamp.wrapping_sub(earlier) < 1 << 14);
+    }
 }
 
 fn allocation(message: &[u8]) {

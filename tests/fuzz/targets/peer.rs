@@ -205,7 +205,10 @@ fn note(feed: &mut Feed<'_>) -> Note {
         _ => SocketAddr::from(([10, 9, 9, 9], 9)),
     };
     match what % 6 {
-        0 => Note::Watch { track, room: ROOM },
+        0 => {
+            let layer_max = Layer(choice >> 2 & 3).min(Layer::TOP);
+            Note::Watch { track, room: ROOM, layer_max: (choice & 16 == 0).then_some(layer_max) }
+        }
         1 => Note::Unwatch { track },
         2 => Note::Keyframe { track, layer: Layer(choice >> 2 & 3).min(Layer::TOP) },
         3 => Note::TrackEnded { track },

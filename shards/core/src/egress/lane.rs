@@ -1,6 +1,7 @@
 //! One stream towards one viewer: what a slot must remember to number, repeat and report its packets.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antipode_base::ids::TrackId;
@@ -11,6 +12,7 @@ use super::redundancy::Redundancy;
 use super::rtcp::SenderReport;
 use super::wire::ExtensionIds;
 use crate::forward::{Rewrite, Shift};
+use crate::payload::dependency::{self, DESCRIPTOR_MAX, Structure};
 
 /// Stretches of one input stream that are remembered, to find what a sequence number stood for. A
 /// stretch ends where packets are left out: with temporal layers some twenty times a second.
@@ -57,6 +59,14 @@ struct Last {
     ntp: Option<u64>,
 }
 
+/// The decode targets of what is sent.
+#[derive(Debug)]
+struct Targets {
+    structure: Arc<Structure>,
+    /// Those that the publisher sends.
+    active: u32,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -79,6 +89,7 @@ pub(crate) struct Lane {
     ext_seq_max: u64,
     repair_seq: u64,
     repeated: VecDeque<(u16, Instant)>,
+    targets: Option<Targets>,
     last: Option<Last>,
     reported: Option<Instant>,
 }
@@ -107,6 +118,7 @@ impl Lane {
             ext_seq_max: 0,
             repair_seq: u64::from(repair_seq >> 1) + 1,
             repeated: VecDeque::new(),
+            targets: None,
             last: None,
             reported: None,
         }
@@ -125,6 +137,47 @@ impl Lane {
     /// The viewer reports on the stream, so it knows where it belongs.
     pub(crate) fn acknowledge(&mut self) {
         self.mid_known = true;
+    }
+
+    /// Takes note of the decode targets that a packet tells of, before it is described.
+    pub(crate) fn note_targets(&mut self, packet: &Packet) {
+        let bytes = packet.descriptor.as_deref().filter(|_| self.ids.has_descriptor());
+        let Some(bytes) = bytes.filter(|bytes| dependency::tells_targets(bytes)) else { return };
+        let known = self.targets.as_ref().map(|targets| &*targets.structure);
+        let Ok(read) = dependency::parse(bytes, known) else { return };
+        let Some(active) = read.active_targets else { return };
+        match (read.attached, &mut self.targets) {
+            (Some(structure), targets) => *targets = Some(Targets { structure, active }),
+            (None, Some(targets)) => targets.active = active,
+            (None, None) => {}
+        }
+    }
+
+    /// The packet's dependency descriptor for this viewer, if it takes any. Where the viewer gets fewer
+    /// layers than there are, each says so: no packet of those that could say it once need arrive.
+    pub(crate) fn describe<'out>(
+        &self,
+        rewrite: &Rewrite,
+        packet: &Packet,
+        out: &'out mut [u8; DESCRIPTOR_MAX],
+    ) -> Option<&'out [u8]> {
+        let bytes = packet.descriptor.as_deref().filter(|_| self.ids.has_descriptor())?;
+        if let (Some(targets), Some(within)) = (&self.targets, rewrite.within) {
+            let Targets { structure, active } = targets;
+            let mask = structure.targets_within(within.layer.0, within.temporal) & active;
+            let number = rewrite.frame_number;
+            // A packet from before the last keyframe goes without a mask.
+            let written = if mask == *active {
+                None
+            } else {
+                dependency::rewrite(bytes, structure, number, Some(mask), out).ok()
+            };
+            let length = written.map(<[u8]>::len);
+            if let Some(length) = length {
+                return out.get(..length);
+            }
+        }
+        dependency::renumber(bytes, rewrite.frame_number, out)
     }
 
     /// Takes note of a packet that goes out, with its payload's length there.
@@ -233,6 +286,11 @@ mod tests {
     use crate::forward::Rewriter;
     use antipode_base::media::Codec;
     use antipode_relay::packet::Shape;
+    use str0m::rtp::ExtensionMap;
+
+    use crate::forward::Target;
+    use crate::payload::dependency::tests::{CHROMIUM_L3T3, hex};
+    use crate::session::descriptors;
 
     fn packet(track: u64, layer: u8, ext_seq: u64, timestamp: u32, now: Instant) -> Packet {
         Packet {
@@ -248,6 +306,7 @@ mod tests {
             descriptor: None,
             extensions: Default::default(),
             sender_clock: Some(SenderClock { ntp: 100 << 32, timestamp: 90_000 }),
+            microphone: None,
             arrival: now,
             payload: vec![0; 100].into(),
         }
@@ -293,5 +352,43 @@ mod tests {
         assert_eq!((report.packets, report.bytes, report.cname), (1, 100, "PA_x"));
         assert!(lane.report(now + Duration::from_millis(900)).is_none(), "once a second");
         assert!(lane.report(now + Duration::from_secs(3)).is_none(), "the stream stands");
+    }
+
+    #[test]
+    fn a_viewer_of_fewer_layers_is_told_so() {
+        let now = Instant::now();
+        let mut map = ExtensionMap::empty();
+        map.set(12, descriptors::extension());
+        let mut lane = Lane::new(1, None, "0", ExtensionIds::from_map(&map), 0);
+        let mut rewriter = Rewriter::new(0);
+        let mut describe = |lane: &mut Lane, bytes: &[u8], within| {
+            let described = Packet { descriptor: Some(bytes.into()), ..packet(7, 0, 1, 0, now) };
+            lane.note_targets(&described);
+            let rewrite = Rewrite { within, ..rewriter.start(&described, true) };
+            let mut out = [0; DESCRIPTOR_MAX];
+            lane.describe(&rewrite, &described, &mut out).map(<[u8]>::to_vec)
+        };
+        let within = |layer, temporal| Some(Target { layer: Layer(layer), temporal });
+        let key = hex(CHROMIUM_L3T3);
+        let structure = dependency::parse(&key, None).unwrap().attached.unwrap();
+        let mask =
+            |bytes: &[u8]| dependency::parse(bytes, Some(&structure)).unwrap().active_targets;
+        // The sender begins with two of three spatial layers; what it does not send is not promised.
+        assert_eq!(describe(&mut lane, &key, within(2, 2)), Some(key.clone()));
+        let fewer = describe(&mut lane, &key, within(0, 1)).unwrap();
+        assert_eq!(mask(&fewer), Some(0b000_000_011));
+        let frame = [0xc2, 0, 5];
+        let plain = describe(&mut lane, &frame, within(1, 2)).unwrap();
+        assert_eq!((plain.len(), mask(&plain)), (3, None));
+        assert_eq!(mask(&describe(&mut lane, &frame, within(1, 0)).unwrap()), Some(0b000_001_001));
+        // The third layer begins.
+        let all = hex("c80008 5ffd1400706060");
+        assert_eq!(mask(&describe(&mut lane, &all, within(1, 2)).unwrap()), Some(0b000_111_111));
+        assert_eq!(mask(&describe(&mut lane, &frame, within(1, 2)).unwrap()), Some(0b000_111_111));
+        // Of a structure that is not known any more: as it came, but for its number.
+        let old = describe(&mut lane, &[0xff, 9, 9], within(0, 0)).unwrap();
+        assert_eq!((old.len(), old[0]), (3, 0xff));
+        let mut deaf = Lane::new(1, None, "0", ExtensionIds::default(), 0);
+        assert_eq!(describe(&mut deaf, &key, within(0, 0)), None);
     }
 }

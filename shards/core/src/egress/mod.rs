@@ -42,6 +42,7 @@ use str0m::crypto::CryptoProvider;
 
 use crate::forward::Rewrite;
 use crate::io::{Datagram, Transmit, Transport};
+use crate::payload::dependency::DESCRIPTOR_MAX;
 use crate::session::codecs::PayloadTypes;
 use estimator::Estimator;
 use keys::Keys;
@@ -240,9 +241,11 @@ impl Egress {
         let lane = self.lanes.get_mut(slot).and_then(Option::as_mut);
         let lane = lane.ok_or(DropReason::SessionGone)?;
         lane.repair_type = types.repair;
+        lane.note_targets(packet);
         self.transport_seq += 1;
         let out = &mut self.payload;
         let red = types.red.filter(|_| lane.redundancy.wrap(types.media, rewrite, packet, out));
+        let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
             payload_type: red.unwrap_or(types.media),
             marker: rewrite.marker,
@@ -252,6 +255,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
+            descriptor: lane.describe(rewrite, packet, &mut described),
             padded: false,
         };
         header.write(&lane.ids, &mut self.header);
@@ -292,6 +296,7 @@ impl Egress {
         let rewrite = repeat.origin.shift.apply(packet);
         let ext_seq = lane.next_repair_seq();
         self.transport_seq += 1;
+        let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
             payload_type,
             marker: rewrite.marker,
@@ -301,6 +306,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
+            descriptor: lane.describe(&rewrite, packet, &mut described),
             padded: false,
         };
         header.write(&lane.ids, &mut self.header);
@@ -365,6 +371,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: Default::default(),
+            descriptor: None,
             padded: true,
         };
         header.write(&lane.ids, &mut self.header);

@@ -118,6 +118,7 @@ mod tests {
                 descriptor: None,
                 extensions: Default::default(),
                 sender_clock: None,
+                microphone: None,
                 arrival: Instant::now(),
                 payload: vec![at; bytes].into(),
             };

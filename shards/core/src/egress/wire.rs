@@ -4,6 +4,8 @@ use antipode_relay::packet::Extensions;
 use str0m::media::Media;
 use str0m::rtp::{Extension, ExtensionMap};
 
+use crate::session::descriptors;
+
 /// Ids of a section's header extensions (RFC 8285); 0 where one was not negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ExtensionIds {
@@ -11,6 +13,7 @@ pub(crate) struct ExtensionIds {
     transport_cc: u8,
     audio_level: u8,
     orientation: u8,
+    descriptor: u8,
 }
 
 impl ExtensionIds {
@@ -19,7 +22,7 @@ impl ExtensionIds {
         Self::from_map(media.remote_extmap())
     }
 
-    fn from_map(map: &ExtensionMap) -> Self {
+    pub(super) fn from_map(map: &ExtensionMap) -> Self {
         // Only ids of the one-byte form are written.
         let id = |extension| map.id_of(extension).filter(|id| *id < 15).unwrap_or(0);
         ExtensionIds {
@@ -27,12 +30,18 @@ impl ExtensionIds {
             transport_cc: id(Extension::TransportSequenceNumber),
             audio_level: id(Extension::AudioLevel),
             orientation: id(Extension::VideoOrientation),
+            descriptor: id(descriptors::extension()),
         }
     }
 
     /// Whether the client reports arrivals of this section's packets.
     pub(crate) fn has_transport_cc(&self) -> bool {
         self.transport_cc != 0
+    }
+
+    /// Whether the client takes dependency descriptors.
+    pub(crate) fn has_descriptor(&self) -> bool {
+        self.descriptor != 0
     }
 }
 
@@ -55,12 +64,15 @@ pub(crate) struct Header<'a> {
     pub(crate) transport_seq: u16,
     /// What the publisher sent along.
     pub(crate) extensions: Extensions,
+    /// Dependency descriptor for this client, 1 to 255 bytes.
+    pub(crate) descriptor: Option<&'a [u8]>,
     /// Bytes of padding at the payload's end, their count included (RFC 3550 §5.1).
     pub(crate) padded: bool,
 }
 
 impl Header<'_> {
-    /// Writes the header into `out`, which is emptied first (RFC 3550 §5.1, RFC 8285 §4.2).
+    /// Writes the header into `out`, which is emptied first (RFC 3550 §5.1, RFC 8285 §4.2
+    /// and §4.3).
     pub(crate) fn write(&self, ids: &ExtensionIds, out: &mut Vec<u8>) {
         out.clear();
         out.push(0x90 | u8::from(self.padded) << 5);
@@ -68,7 +80,10 @@ impl Header<'_> {
         out.extend_from_slice(&self.seq.to_be_bytes());
         out.extend_from_slice(&self.timestamp.to_be_bytes());
         out.extend_from_slice(&self.ssrc.to_be_bytes());
-        out.extend_from_slice(&[0xbe, 0xde, 0, 0]);
+        // One form for all elements of a packet: one byte before each, or two where one is long.
+        let wide = ids.descriptor != 0 && self.descriptor.is_some_and(|bytes| bytes.len() > 16);
+        let element: fn(&mut Vec<u8>, u8, &[u8]) = if wide { element_wide } else { element };
+        out.extend_from_slice(if wide { &[0x10, 0, 0, 0] } else { &[0xbe, 0xde, 0, 0] });
         let start = out.len();
         element(out, ids.transport_cc, &self.transport_seq.to_be_bytes());
         if let Some(mid) = self.mid {
@@ -81,6 +96,9 @@ impl Header<'_> {
         }
         if let Some(orientation) = self.extensions.orientation {
             element(out, ids.orientation, &[orientation & 3]);
+        }
+        if let Some(descriptor) = self.descriptor {
+            element(out, ids.descriptor, descriptor);
         }
         while !(out.len() - start).is_multiple_of(4) {
             out.push(0);
@@ -103,12 +121,22 @@ fn element(out: &mut Vec<u8>, id: u8, value: &[u8]) {
     }
 }
 
+/// RFC 8285 §4.3.
+fn element_wide(out: &mut Vec<u8>, id: u8, value: &[u8]) {
+    if id != 0
+        && let Ok(length) = u8::try_from(value.len())
+    {
+        out.extend_from_slice(&[id, length]);
+        out.extend_from_slice(value);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const IDS: ExtensionIds =
-        ExtensionIds { mid: 4, transport_cc: 3, audio_level: 1, orientation: 13 };
+        ExtensionIds { mid: 4, transport_cc: 3, audio_level: 1, orientation: 13, descriptor: 12 };
 
     fn header(mid: Option<&str>) -> Header<'_> {
         Header {
@@ -124,6 +152,7 @@ mod tests {
                 voice_activity: Some(true),
                 orientation: Some(1),
             },
+            descriptor: None,
             padded: false,
         }
     }
@@ -167,5 +196,26 @@ mod tests {
         );
         header(None).write(&ExtensionIds::default(), &mut out);
         assert_eq!(out, [0x80, 0xe0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn a_long_descriptor_takes_the_form_of_two_bytes() {
+        let mut out = Vec::new();
+        let extensions = Extensions::default();
+        let short = Header { descriptor: Some(&[0xc2, 0, 5]), extensions, ..header(None) };
+        short.write(&IDS, &mut out);
+        assert_eq!(
+            out[12..],
+            [0xbe, 0xde, 0, 2, 0x31, 0x0b, 0x0c, 0xc2, 0xc2, 0, 5, 0],
+            "transport-cc, descriptor, one byte of padding"
+        );
+        let descriptor = [7; 17];
+        let long = Header { descriptor: Some(&descriptor), extensions, ..header(Some("12")) };
+        long.write(&IDS, &mut out);
+        assert_eq!(out[12..27], [0x10, 0, 0, 7, 3, 2, 0x0b, 0x0c, 4, 2, b'1', b'2', 12, 17, 7]);
+        assert_eq!(out[27..], [[7; 16].as_slice(), &[0]].concat());
+        // To a client that takes none, everything else goes as ever.
+        long.write(&ExtensionIds { descriptor: 0, ..IDS }, &mut out);
+        assert_eq!(out[12..], [0xbe, 0xde, 0, 2, 0x31, 0x0b, 0x0c, 0x41, b'1', b'2', 0, 0]);
     }
 }

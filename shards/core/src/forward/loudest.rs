@@ -332,6 +332,7 @@ impl Loudest {
     }
 
     /// The first N, in no order that means anything.
+    #[cfg(test)]
     pub(crate) fn selected(&self) -> impl Iterator<Item = TrackId> + '_ {
         self.ranking.iter().take(self.places).map(|place| place.track)
     }

@@ -7,8 +7,8 @@
 pub(crate) mod allocation;
 mod cache;
 mod keyframes;
-#[cfg_attr(not(test), expect(dead_code, reason = "the fan-out is about to ask it"))]
 mod loudest;
+mod microphones;
 mod rates;
 mod rewriter;
 mod selector;
@@ -19,5 +19,7 @@ mod track;
 
 pub(crate) use keyframes::Ask;
 pub(crate) use rewriter::{Rewrite, Rewriter, Shift};
+#[cfg(test)]
+pub(crate) use selector::Target;
 pub(crate) use subscription::Subscription;
 pub(crate) use track::{Fabric, Hop, Origin, Remote, Sink, Track};

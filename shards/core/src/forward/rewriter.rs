@@ -19,6 +19,8 @@ use std::time::Instant;
 
 use antipode_relay::packet::{Packet, Pictures, Shape};
 
+use super::selector::Target;
+
 /// The numbers of one packet towards one viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rewrite {
@@ -30,6 +32,10 @@ pub(crate) struct Rewrite {
     pub(crate) picture_id: u16,
     /// TL0PICIDX.
     pub(crate) tl0_pic_idx: u8,
+    /// Frame number of the dependency descriptor, where the packet has one.
+    pub(crate) frame_number: u16,
+    /// Up to which layers the viewer gets the stream, where its descriptors are to say so.
+    pub(crate) within: Option<Target>,
     /// RTP marker bit: the last packet of the picture that this viewer gets.
     pub(crate) marker: bool,
     /// How the numbers came about, to find them again.
@@ -43,6 +49,7 @@ pub(crate) struct Shift {
     timestamp: u32,
     picture_id: u16,
     tl0_pic_idx: u8,
+    frame_number: u16,
 }
 
 impl Shift {
@@ -64,6 +71,7 @@ impl Shift {
             arrival: packet.arrival,
             picture_id: picture_id.wrapping_add(self.picture_id),
             tl0_pic_idx: tl0_pic_idx.wrapping_add(self.tl0_pic_idx),
+            frame_number: frame_number(packet).unwrap_or(0).wrapping_add(self.frame_number),
         }
     }
 }
@@ -76,6 +84,7 @@ struct Sent {
     arrival: Instant,
     picture_id: u16,
     tl0_pic_idx: u8,
+    frame_number: u16,
 }
 
 impl Sent {
@@ -85,6 +94,8 @@ impl Sent {
             timestamp: self.timestamp,
             picture_id: self.picture_id & Pictures::ID_MASK,
             tl0_pic_idx: self.tl0_pic_idx,
+            frame_number: self.frame_number,
+            within: None,
             marker,
             shift,
         }
@@ -140,6 +151,7 @@ impl Rewriter {
     /// Numbers for the first packet of another stream.
     pub(crate) fn start(&mut self, packet: &Packet, marker: bool) -> Rewrite {
         let (picture_id, tl0_pic_idx) = picture_numbers(packet.shape);
+        let frame = frame_number(packet);
         let out = match self.sent {
             None => Sent {
                 ext_seq: self.ext_seq_first,
@@ -147,6 +159,7 @@ impl Rewriter {
                 arrival: packet.arrival,
                 picture_id,
                 tl0_pic_idx,
+                frame_number: frame.unwrap_or(0),
             },
             Some(sent) => Sent {
                 ext_seq: sent.ext_seq + 1,
@@ -154,6 +167,8 @@ impl Rewriter {
                 arrival: packet.arrival,
                 picture_id: sent.picture_id.wrapping_add(1),
                 tl0_pic_idx: sent.tl0_pic_idx.wrapping_add(1),
+                // Those without descriptors in between take no number.
+                frame_number: sent.frame_number.wrapping_add(u16::from(frame.is_some())),
             },
         };
         let shift = Shift {
@@ -161,6 +176,7 @@ impl Rewriter {
             timestamp: out.timestamp.wrapping_sub(packet.timestamp),
             picture_id: out.picture_id.wrapping_sub(picture_id),
             tl0_pic_idx: out.tl0_pic_idx.wrapping_sub(tl0_pic_idx),
+            frame_number: out.frame_number.wrapping_sub(frame.unwrap_or(0)),
         };
         self.shift = Some(shift);
         self.ext_seq_min = packet.ext_seq;
@@ -202,6 +218,31 @@ impl Rewriter {
         Some(out.rewrite(shift, marker))
     }
 
+    /// Numbers for a packet of the same stream behind others that were not sent, and for whose sake
+    /// [`Rewriter::skip`] was not called, since it was not known yet whether they would be. It leaves
+    /// no gap and keeps the stream's own time. `None` when nothing is missing before it, as it is late.
+    ///
+    /// For sound: pictures that were not sent stay missing in the numbers of pictures.
+    pub(crate) fn resume(&mut self, packet: &Packet) -> Option<Rewrite> {
+        let shift = self.shift.as_mut()?;
+        let sent = self.sent.as_mut()?;
+        if packet.ext_seq <= self.ext_seq_max {
+            return None;
+        }
+        shift.ext_seq = (sent.ext_seq + 1).wrapping_sub(packet.ext_seq);
+        self.ext_seq_min = packet.ext_seq;
+        self.ext_seq_max = packet.ext_seq;
+        self.skips.clear();
+        *sent = shift.shifted(packet);
+        // RFC 3551 §4.1: the marker bit is on the first packet after silence.
+        Some(sent.rewrite(*shift, true))
+    }
+
+    /// The highest number of the input stream that was sent or left out.
+    pub(crate) fn newest(&self) -> u64 {
+        self.ext_seq_max
+    }
+
     /// A packet of the stream is left out on purpose: those behind it close the gap. `picture` says
     /// that the viewer gets nothing of its picture.
     pub(crate) fn skip(&mut self, packet: &Packet, picture: bool) {
@@ -241,6 +282,15 @@ fn picture_numbers(shape: Shape) -> (u16, u8) {
     }
 }
 
+/// Second and third byte of a dependency descriptor. Frames that are left out leave gaps in them: what a
+/// frame needs is told by distances between numbers, and chains tell gaps from losses.
+fn frame_number(packet: &Packet) -> Option<u16> {
+    match packet.descriptor.as_deref()? {
+        [_, high, low, ..] => Some(u16::from_be_bytes([*high, *low])),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +318,7 @@ mod tests {
             descriptor: None,
             extensions: Default::default(),
             sender_clock: None,
+            microphone: None,
             arrival: start + Duration::from_millis(ms),
             payload: vec![0u8; 4].into(),
         }
@@ -314,6 +365,24 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_resumes_leaves_no_gap_and_keeps_its_time() {
+        let t = Instant::now();
+        let mut rewriter = Rewriter::new(12); // first number 7
+        let at = |seq: u64| packet(t, seq, seq as u32 * 960, 0, 0);
+        assert_eq!(rewriter.resume(&at(100)), None, "nothing to go on with");
+        let mut out = vec![rewriter.start(&at(100), false)];
+        out.push(rewriter.go_on(&at(102), false).unwrap());
+        // 103 to 149 are not sent; 101 is only late.
+        assert_eq!(rewriter.resume(&at(101)), None);
+        assert_eq!(rewriter.newest(), 102);
+        out.push(rewriter.resume(&at(150)).unwrap());
+        assert_eq!(rewriter.go_on(&at(149), false), None, "it would have the number of 102");
+        out.push(rewriter.go_on(&at(151), false).unwrap());
+        let rows: Vec<_> = out.iter().map(|r| (r.ext_seq, r.timestamp / 960, r.marker)).collect();
+        assert_eq!(rows, [(7, 100, false), (9, 102, false), (10, 150, true), (11, 151, false)]);
+    }
+
+    #[test]
     fn what_is_left_out_leaves_no_gap() {
         let t = Instant::now();
         let mut rewriter = Rewriter::new(12); // first number 7
@@ -338,5 +407,26 @@ mod tests {
             rewriter.skip(&at(200 + seq, 60), true);
         }
         assert_eq!(rewriter.go_on(&at(109, 57), false), None);
+    }
+
+    #[test]
+    fn frames_are_numbered_on_across_publishers() {
+        let t = Instant::now();
+        let mut rewriter = Rewriter::new(0);
+        let at = |seq, frame: Option<u16>| {
+            let descriptor = frame.map(|frame| [&[0x80][..], &frame.to_be_bytes()].concat().into());
+            Packet { descriptor, ..packet(t, seq, 0, 0, 0) }
+        };
+        let out = [
+            rewriter.start(&at(10, Some(0xffff)), false),
+            // A frame that another viewer gets leaves its number unused.
+            rewriter.go_on(&at(11, Some(1)), false).unwrap(),
+            rewriter.start(&at(70, None), false),
+            rewriter.go_on(&at(71, None), false).unwrap(),
+            rewriter.start(&at(500, Some(300)), false),
+            rewriter.go_on(&at(501, Some(301)), false).unwrap(),
+        ];
+        assert_eq!(out.map(|rewrite| rewrite.frame_number), [0xffff, 1, 1, 1, 2, 3]);
+        assert_eq!(out[5].shift.apply(&at(501, Some(301))).frame_number, 3, "as repeated");
     }
 }

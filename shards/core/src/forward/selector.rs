@@ -152,7 +152,6 @@ impl Selector {
     }
 
     /// What is sent at the moment.
-    #[cfg(test)]
     pub(crate) fn sent(&self) -> Option<Sent> {
         match self {
             Selector::Waiting => None,
@@ -192,6 +191,9 @@ impl Sent {
         let more = temporal > self.temporal && temporal <= target.temporal;
         if more && packet.mark.begins && packet.mark.sync {
             self.temporal = temporal;
+        }
+        if packet.mark.begins && temporal <= self.temporal {
+            self.temporal = self.temporal.max(packet.mark.opens.min(target.temporal));
         }
         self
     }
@@ -334,6 +336,27 @@ mod tests {
             packet.keyframe = false;
             (packet.layer, packet.mark.svc, packet.mark.ends) = (Layer(layer), true, true);
             assert_eq!(selector.pick(&packet, low), Pick::Continue { marker: want }, "{layer}");
+        }
+    }
+
+    #[test]
+    fn a_switch_indication_opens_what_is_above() {
+        let all = Target { layer: Layer(0), temporal: 2 };
+        let mut selector = Selector::Locked(Sent { layer: Layer(0), temporal: 0, picture: 0 });
+        let rows = [
+            (2, 0, false), // needs what the viewer has not
+            (1, 2, false), // opens layer 2 for those who have layer 1
+            (0, 1, true),
+            (2, 0, false),
+            (1, 2, true),
+            (2, 0, true),
+        ];
+        for (at, (temporal, opens, sent)) in rows.into_iter().enumerate() {
+            let mut packet = packet(1, 3_000 * (at as u32 + 1));
+            packet.keyframe = false;
+            (packet.mark.temporal, packet.mark.opens, packet.mark.begins) = (temporal, opens, true);
+            let picked = matches!(selector.pick(&packet, all), Pick::Continue { .. });
+            assert_eq!(picked, sent, "{at}");
         }
     }
 }

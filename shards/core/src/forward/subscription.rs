@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use antipode_base::command::Tune;
+use antipode_base::ids::MemberId;
 use antipode_base::media::Layer;
 use antipode_base::verdict::{DropReason, Verdict};
 use antipode_relay::packet::Packet;
@@ -27,6 +28,10 @@ pub(crate) struct Subscription {
     pub(crate) ready: bool,
     /// What its bandwidth allows.
     pub(crate) grant: Grant,
+    /// The session's owner, if of microphones the loudest alone are for it, its own not counted.
+    pub(crate) listener: Option<MemberId>,
+    /// Packets were left out since the last one that was sent, as others are louder.
+    cut: bool,
     selector: Selector,
     rewriter: Rewriter,
     asked: Option<Instant>,
@@ -50,6 +55,8 @@ impl Subscription {
             tune,
             ready: false,
             grant: Grant::ALL,
+            listener: None,
+            cut: false,
             selector: Selector::Waiting,
             rewriter,
             asked: None,
@@ -85,17 +92,49 @@ impl Subscription {
 
     fn number(&mut self, packet: &Packet, pick: Pick) -> Verdict<Rewrite> {
         match pick {
-            Pick::Start { marker } => Verdict::Forward(self.rewriter.start(packet, marker)),
-            Pick::Continue { marker } => match self.rewriter.go_on(packet, marker) {
-                Some(rewrite) => Verdict::Forward(rewrite),
-                None => Verdict::Drop(DropReason::TooOld),
-            },
+            Pick::Start { marker } => {
+                self.cut = false;
+                let within = self.within(packet);
+                Verdict::Forward(Rewrite { within, ..self.rewriter.start(packet, marker) })
+            }
+            Pick::Continue { marker } => {
+                let numbers = if self.cut {
+                    self.rewriter.resume(packet)
+                } else {
+                    self.rewriter.go_on(packet, marker)
+                };
+                self.cut &= numbers.is_none();
+                let within = self.within(packet);
+                let numbers = numbers.map(|rewrite| Rewrite { within, ..rewrite });
+                numbers.map_or(Verdict::Drop(DropReason::TooOld), Verdict::Forward)
+            }
             Pick::Skip { picture } => {
                 self.rewriter.skip(packet, picture);
                 Verdict::Drop(DropReason::OtherLayer)
             }
             Pick::Drop(reason) => Verdict::Drop(reason),
         }
+    }
+
+    /// Leaves out a packet of a microphone that is not among the loudest. A later one may bring it
+    /// back ([`Subscription::got`]), so its number is not closed up yet.
+    pub(crate) fn leave_out(&mut self) -> DropReason {
+        self.cut = true;
+        DropReason::NotLoudest
+    }
+
+    /// The number of the newest packet that the viewer got of the track, if it got any.
+    pub(crate) fn got(&self) -> Option<u64> {
+        (!self.waits()).then(|| self.rewriter.newest())
+    }
+
+    /// What the descriptor of a packet shall say that the viewer gets.
+    fn within(&self, packet: &Packet) -> Option<Target> {
+        packet.descriptor.as_ref()?;
+        let sent = self.selector.sent()?;
+        // Of a simulcast the viewer gets the whole of one stream, whatever is in it.
+        let layer = if packet.mark.svc { sent.layer } else { Layer(u8::MAX) };
+        Some(Target { layer, temporal: sent.temporal })
     }
 
     /// A viewer asks when it begins to wait, and once in [`ASK_AGAIN`] while it does.

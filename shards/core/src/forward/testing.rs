@@ -21,6 +21,7 @@ pub(super) fn packet(ext_seq: u64, timestamp: u32) -> Packet {
         descriptor: None,
         extensions: Default::default(),
         sender_clock: None,
+        microphone: None,
         arrival: Instant::now(),
         payload: vec![0; 100].into(),
     }

@@ -11,6 +11,8 @@ use antipode_relay::packet::Packet;
 
 use super::cache::Cache;
 use super::keyframes::KeyframeGate;
+use super::loudest::LookBack;
+use super::microphones::Microphones;
 use super::rates::{RateMeter, Rates};
 use super::rewriter::Rewrite;
 use super::subscription::{LayerSet, Subscription};
@@ -81,6 +83,8 @@ pub(crate) struct Track {
     arrived: [Arrived; LAYERS_MAX],
     meter: RateMeter,
     cache: Cache,
+    /// Of a microphone of which not every viewer gets everything.
+    look_back: Option<Box<LookBack<Packet>>>,
 }
 
 /// When pictures of one layer come.
@@ -133,6 +137,7 @@ impl Track {
             arrived: [Arrived::default(); LAYERS_MAX],
             meter: RateMeter::default(),
             cache: Cache::default(),
+            look_back: None,
         }
     }
 
@@ -192,7 +197,7 @@ impl Track {
     }
 
     /// Takes a viewer away and returns its numbering.
-    pub(crate) fn remove_viewer(&mut self, session: usize) -> Option<Subscription> {
+    fn remove_viewer(&mut self, session: usize) -> Option<Subscription> {
         let is = |hop: &Hop| matches!(hop, Hop::Session(viewer) if viewer.session == session);
         let at = self.hops.iter().position(is)?;
         match self.hops.swap_remove(at) {
@@ -275,6 +280,8 @@ pub(crate) struct Fanned {
 #[derive(Debug, Default)]
 pub(crate) struct Fabric {
     tracks: IdMap<TrackId, Track>,
+    /// Who of the rooms' microphones goes on.
+    pub(crate) microphones: Microphones,
 }
 
 impl Fabric {
@@ -287,6 +294,7 @@ impl Fabric {
     ) -> Option<Fanned> {
         let track = self.tracks.get_mut(&packet.track)?;
         let active = track.note_arrival(packet);
+        let choice = self.microphones.choose(track, packet);
         let mut fanned = Fanned::default();
         if track.gate.kept(packet.stream()) {
             fanned.need.0 |= 1 << packet.stream().0;
@@ -301,6 +309,18 @@ impl Fabric {
                     continue;
                 }
             };
+            if let (Some(choice), Some(listener)) = (&choice, viewer.listener) {
+                if !choice.audience.includes(listener) {
+                    drops.count(viewer.leave_out());
+                    continue;
+                }
+                if choice.moved
+                    && let Some(look_back) = &track.look_back
+                {
+                    let missed = look_back.since(viewer.got(), packet.arrival);
+                    fanned.sent += viewer_gets(viewer, missed, active, sink);
+                }
+            }
             let offered = viewer.offer(packet, active);
             if let Some(Layer(layer)) = offered.need_keyframe {
                 fanned.need.0 |= 1 << layer;
@@ -315,6 +335,10 @@ impl Fabric {
                 Ok(()) => fanned.sent += 1,
                 Err(reason) => drops.count(reason),
             }
+        }
+        if choice.is_some() {
+            let look_back = track.look_back.get_or_insert_default();
+            look_back.give(packet.ext_seq, packet.arrival, packet.clone());
         }
         fanned.first = fanned.sent > 0 && !track.watched;
         track.watched |= fanned.first;
@@ -335,14 +359,17 @@ impl Fabric {
         let layer = viewer.wanted(active);
         let packets = track.beginning(layer, now);
         let Some(viewer) = track.viewer(session) else { return 0 };
-        let slot = viewer.slot;
-        let mut sent = 0;
-        for packet in &packets {
-            if let Verdict::Forward(rewrite) = viewer.offer(packet, active).verdict {
-                sent += usize::from(sink.to_session(session, slot, rewrite, packet).is_ok());
-            }
+        viewer_gets(viewer, packets.iter(), active, sink)
+    }
+
+    /// Takes a viewer of a track away and returns its numbering.
+    pub(crate) fn remove_viewer(&mut self, id: TrackId, session: usize) -> Option<Subscription> {
+        let track = self.tracks.get_mut(&id)?;
+        let viewer = track.remove_viewer(session);
+        if !track.has_viewers() {
+            self.microphones.end(track.room, id);
         }
-        sent
+        viewer
     }
 
     /// A track by its id, to look at.
@@ -370,7 +397,9 @@ impl Fabric {
 
     /// Takes a track away with all its hops.
     pub(crate) fn remove(&mut self, id: TrackId) -> Option<Track> {
-        self.tracks.remove(&id)
+        let track = self.tracks.remove(&id)?;
+        self.microphones.end(track.room, id);
+        Some(track)
     }
 
     /// All tracks, in no order that means anything.
@@ -388,4 +417,21 @@ impl Fabric {
         let count = |track: &Track| track.hops.len() - track.shards().count();
         self.tracks.values().map(count).sum()
     }
+}
+
+/// Gives a viewer packets of before, as many as it takes. Returns how many that was.
+fn viewer_gets<'a>(
+    viewer: &mut Subscription,
+    packets: impl Iterator<Item = &'a Packet>,
+    active: LayerSet,
+    sink: &mut impl Sink,
+) -> usize {
+    let mut sent = 0;
+    for packet in packets {
+        if let Verdict::Forward(rewrite) = viewer.offer(packet, active).verdict {
+            let taken = sink.to_session(viewer.session, viewer.slot, rewrite, packet);
+            sent += usize::from(taken.is_ok());
+        }
+    }
+    sent
 }

@@ -128,6 +128,7 @@ impl Vp9 {
                 ends: self.ends_frame,
                 temporal: self.temporal,
                 sync: self.switching_up || !self.predicted,
+                opens: 0,
                 svc: self.layered,
             },
             layer: self.layered.then_some(self.spatial),

@@ -6,6 +6,7 @@
 pub(crate) mod channels;
 pub(crate) mod codecs;
 pub(crate) mod config;
+pub(crate) mod descriptors;
 mod negotiate;
 pub(crate) mod publications;
 pub(crate) mod slots;
@@ -34,6 +35,7 @@ use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::payload;
 use channels::Channels;
 use codecs::CodecTable;
+use descriptors::Structures;
 use negotiate::Negotiation;
 use publications::{Incoming, NotLearned, Publications};
 use slots::Slots;
@@ -61,6 +63,8 @@ pub(crate) struct Session {
     pub(crate) role: Role,
     /// What the owner may do.
     pub(crate) grants: Grants,
+    /// How many of the room's microphones it gets at once; 0: all of them.
+    pub(crate) audio_top: u8,
     /// Credentials in force; the ufrag is the key of the demultiplexer.
     pub(crate) credentials: IceCreds,
     /// Keys that DTLS just agreed on, until the shard puts them in force.
@@ -69,6 +73,10 @@ pub(crate) struct Session {
     pub(crate) retired: Option<IceCreds>,
     /// The peer's validated addresses, oldest first.
     pub(crate) addresses: Vec<PeerAddress>,
+    /// When other shards were told of these addresses last.
+    pub(crate) claimed: Instant,
+    /// Since then something came that is no STUN: it finds its way.
+    pub(crate) heard: bool,
     /// When str0m, or one of our own timeouts, wants to be called.
     pub(crate) deadline: Instant,
     /// For which time the shard's timer is set.
@@ -99,6 +107,7 @@ pub(crate) struct Session {
     queue: Vec<Transmit>,
     negotiation: Negotiation,
     codecs: CodecTable,
+    structures: Structures,
     rtc: Rtc,
     opened: Instant,
     consented: Instant,
@@ -113,10 +122,13 @@ impl Session {
             room: open.room,
             role: open.role,
             grants: open.grants,
+            audio_top: open.audio_top,
             credentials,
             fresh_keys: None,
             retired: None,
             addresses: Vec::new(),
+            claimed: now,
+            heard: false,
             deadline: now,
             armed: None,
             dirty: true,
@@ -133,6 +145,7 @@ impl Session {
             queue: Vec::new(),
             negotiation: Negotiation::new(open.role),
             codecs: CodecTable::default(),
+            structures: Structures::default(),
             rtc,
             opened: now,
             consented: now,
@@ -251,17 +264,7 @@ impl Session {
 
     fn event(&mut self, event: Event, now: Instant, fx: &mut Effects) {
         match event {
-            Event::RtpPacket(packet) => {
-                let blocks = self.codecs.red() == Some(*packet.header.payload_type);
-                let taken = match self.incoming(packet, now, fx) {
-                    Ok(packet) if packet.codec == Codec::Opus => self.hear(packet, blocks, fx),
-                    taken => taken,
-                };
-                match taken {
-                    Ok(packet) => fx.packets.push(packet),
-                    Err(reason) => fx.drops.count(reason),
-                }
-            }
+            Event::RtpPacket(packet) => self.take(packet, now, fx),
             Event::Connected => {
                 self.connected = true;
                 self.consented = now;
@@ -309,13 +312,21 @@ impl Session {
             Some(incoming) => incoming,
             None => self.learn(header.ssrc, codec, fx)?,
         };
-        let glance = payload::glance(codec, &packet.payload)
+        let mut glance = payload::glance(codec, &packet.payload)
             .map_err(|payload::Malformed| DropReason::PayloadMalformed)?;
-        let layer = match glance.layer {
+        // VP8 and VP9 say it all in their payloads, and senders have them say less beside a descriptor.
+        let descriptor = descriptors::of(&header.ext_vals).filter(|_| codec == Codec::Av1);
+        if let Some(bytes) = &descriptor {
+            let placed = self.structures.place(header.ssrc, *packet.seq_no, bytes, glance);
+            glance = placed.map_err(|_| DropReason::DescriptorUnread)?;
+        }
+        let layer = match glance.layer.filter(|_| incoming.alone) {
             Some(spatial) if spatial > Layer::TOP.0 => return Err(DropReason::NoLayer),
             Some(spatial) => Layer(spatial),
             None => incoming.layer,
         };
+        // The streams of a simulcast have numberings of their own, whatever is in each.
+        glance.mark.svc &= incoming.alone;
         Ok(Packet {
             track: incoming.track,
             layer,
@@ -326,13 +337,14 @@ impl Session {
             keyframe: glance.keyframe,
             shape: glance.shape,
             mark: glance.mark,
-            descriptor: None,
+            descriptor,
             extensions: Extensions {
                 audio_level: header.ext_vals.audio_level,
                 voice_activity: header.ext_vals.voice_activity,
                 orientation: header.ext_vals.video_orientation.map(|turn| turn as u8),
             },
             sender_clock: sender_clock(&packet),
+            microphone: incoming.microphone.then_some(self.member),
             arrival: now,
             payload: packet.payload,
         })

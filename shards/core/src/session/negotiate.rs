@@ -20,6 +20,7 @@ use super::Session;
 use super::channels;
 use super::codecs::CodecTable;
 use super::config::SessionSetup;
+use super::descriptors;
 use super::publications::Bound;
 use crate::effects::Effects;
 use crate::egress::lane::Lane;
@@ -184,7 +185,10 @@ impl Session {
                 let wish = known.map_or(wish, |publication| publication.codec_wish);
                 dress.payload_types = sdp::prefer(section, wish);
                 self.place_red(section, &mut dress.payload_types);
-                self.bind_section(section, formats, &dress.payload_types, fx);
+                let codec = self.first_codec(formats, &dress.payload_types);
+                // Chromium strips what VP8 says of itself where descriptors are negotiated.
+                dress.without = (codec != Some(Codec::Av1)).then_some(descriptors::URI);
+                self.bind_section(section, codec, fx);
             } else {
                 dress.payload_types = sdp::prefer(section, None);
                 let ended = self.publications.by_mid(section.mid.into()).map(|p| p.track);
@@ -209,20 +213,17 @@ impl Session {
         }
     }
 
-    fn bind_section(
-        &mut self,
-        section: &Section<'_>,
-        formats: &[&str],
-        order: &[String],
-        fx: &mut Effects,
-    ) {
-        let Bound::New(track) = self.publications.bind(section) else { return };
-        // The first of the answer is what the client sends.
-        let first = order.iter().filter(|pt| formats.contains(&pt.as_str())).find_map(|pt| {
+    /// The first of the answer is what the client sends.
+    fn first_codec(&self, formats: &[&str], order: &[String]) -> Option<Codec> {
+        order.iter().filter(|pt| formats.contains(&pt.as_str())).find_map(|pt| {
             let pt: u8 = pt.parse().ok()?;
             self.codecs.codec(pt.into())
-        });
-        match first {
+        })
+    }
+
+    fn bind_section(&mut self, section: &Section<'_>, codec: Option<Codec>, fx: &mut Effects) {
+        let Bound::New(track) = self.publications.bind(section) else { return };
+        match codec {
             Some(codec) => self.report_live(track, codec, fx),
             None => {
                 fx.notices.push_back(Notice::TrackRefused {
@@ -278,7 +279,7 @@ impl Session {
         }
     }
 
-    /// Our offer: a section for each wish, empty sections silent, and the data channels.
+    /// Our offer: a section for each wish, empty sections without a stream, and the data channels.
     fn make_offer(&mut self, setup: &mut SessionSetup, fx: &mut Effects) {
         self.negotiation.wanted = false;
         self.slots.assign();
@@ -288,12 +289,16 @@ impl Session {
                 api.add_channel_with_config(config);
             }
         }
+        // An empty section stays `sendonly`, with no `a=ssrc`. A browser that sees it inactive in between
+        // forgets the stream but not that its picture was fed by this SSRC: when the SSRC comes back
+        // it decodes, and shows nothing (libwebrtc, `VideoRtpReceiver`).
         for slot in self.slots.iter_mut() {
-            let used = slot.occupant.is_some();
-            api.set_direction(
-                slot.mid,
-                if used { Direction::SendOnly } else { Direction::Inactive },
-            );
+            api.set_direction(slot.mid, Direction::SendOnly);
+        }
+        // Labels are ours, so str0m cannot see that they changed, and offers nothing without a change.
+        if let Some(slot) = self.slots.iter_mut().next() {
+            api.set_direction(slot.mid, Direction::Inactive);
+            api.set_direction(slot.mid, Direction::SendOnly);
         }
         let homeless: Vec<_> =
             self.slots.wishes().iter().filter(|wish| wish.slot.is_none()).cloned().collect();

@@ -2,7 +2,7 @@
 
 use antipode_base::ids::TrackId;
 use antipode_base::limits::LAYERS_MAX;
-use antipode_base::media::{Codec, Kind, Layer};
+use antipode_base::media::{Codec, Kind, Layer, Source};
 use antipode_base::notice::LayerInfo;
 use str0m::media::{Mid, Rid};
 use str0m::rtp::Ssrc;
@@ -17,6 +17,8 @@ pub(crate) struct Publication {
     pub(crate) track: TrackId,
     /// Audio or video.
     pub(crate) kind: Kind,
+    /// What it shows or tells.
+    pub(crate) source: Source,
     /// The client's own id of it.
     pub(crate) client_id: String,
     /// What the client wants to send.
@@ -33,6 +35,37 @@ pub(crate) struct Publication {
     pub(crate) received: Received,
 }
 
+impl Publication {
+    /// One that no offer had yet.
+    pub(crate) fn new(
+        track: TrackId,
+        kind: Kind,
+        source: Source,
+        client_id: String,
+        codec_wish: Option<Codec>,
+    ) -> Self {
+        Publication {
+            track,
+            kind,
+            source,
+            client_id,
+            codec_wish,
+            red: false,
+            mid: None,
+            codec: None,
+            layers: Vec::new(),
+            received: Received::default(),
+        }
+    }
+
+    /// Whether it is one of the room's voices, of which the loudest go on: sound whose source nobody
+    /// named is, what a shared screen plays is not.
+    pub(crate) fn is_microphone(&self) -> bool {
+        let spoken = matches!(self.source, Source::Microphone | Source::Other);
+        self.kind == Kind::Audio && spoken
+    }
+}
+
 /// Where packets of one SSRC belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Incoming {
@@ -42,6 +75,10 @@ pub(crate) struct Incoming {
     pub(crate) track: TrackId,
     /// Its rung.
     pub(crate) layer: Layer,
+    /// See [`Publication::is_microphone`].
+    pub(crate) microphone: bool,
+    /// The track has no other stream.
+    pub(crate) alone: bool,
 }
 
 /// All tracks that a session publishes.
@@ -162,6 +199,7 @@ impl Publications {
             .iter_mut()
             .find(|publication| publication.mid == Some(mid))
             .ok_or(NotLearned::NoTrack)?;
+        let alone = publication.layers.len() == 1;
         let rid = rid.as_ref().map_or("", |rid| &**rid);
         let info = publication
             .layers
@@ -171,7 +209,9 @@ impl Publications {
         info.ssrc = *ssrc;
         info.repair_ssrc = repair.map_or(0, |ssrc| *ssrc);
         publication.received = Received::default();
-        let incoming = Incoming { ssrc, track: publication.track, layer: info.layer };
+        let (track, layer) = (publication.track, info.layer);
+        let microphone = publication.is_microphone();
+        let incoming = Incoming { ssrc, track, layer, microphone, alone };
         // A sender may start over with another SSRC: one entry per layer is enough.
         self.incoming
             .retain(|known| (known.track, known.layer) != (incoming.track, incoming.layer));
@@ -223,17 +263,7 @@ mod tests {
     use crate::sdp::scan;
 
     fn publication(track: u64, kind: Kind, client_id: &str) -> Publication {
-        Publication {
-            track: TrackId(track),
-            kind,
-            client_id: client_id.to_owned(),
-            codec_wish: None,
-            red: true,
-            mid: None,
-            codec: None,
-            layers: Vec::new(),
-            received: Received::default(),
-        }
+        Publication::new(TrackId(track), kind, Source::Other, client_id.to_owned(), None)
     }
 
     #[test]
@@ -248,6 +278,20 @@ mod tests {
         assert_eq!(names(&["b", "a"]), want(&["b", "a"]));
         assert_eq!(names(&[]), want(&[""]));
         assert_eq!(names(&["1", "2", "3", "4"]).len(), LAYERS_MAX);
+    }
+
+    #[test]
+    fn microphones_table() {
+        for (kind, source, want) in [
+            (Kind::Audio, Source::Microphone, true),
+            (Kind::Audio, Source::Other, true),
+            (Kind::Audio, Source::ScreenAudio, false),
+            (Kind::Video, Source::Camera, false),
+            (Kind::Video, Source::Other, false),
+        ] {
+            let publication = Publication::new(TrackId(1), kind, source, String::new(), None);
+            assert_eq!(publication.is_microphone(), want, "{kind:?} {source:?}");
+        }
     }
 
     #[test]

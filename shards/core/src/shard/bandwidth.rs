@@ -111,6 +111,15 @@ impl Shard {
         }
     }
 
+    /// Says once more whether a viewer's track starves, if it is on its way to it at all.
+    pub(super) fn repeat_delivery(&mut self, key: usize, track: TrackId) {
+        let viewer = self.fabric.get(track).and_then(|entry| entry.viewer_of(key));
+        if let Some(viewer) = viewer {
+            let (session, paused) = (self.sessions[key].id, viewer.grant == Grant::Paused);
+            self.fx.notices.push_back(Notice::Delivery { session, track, paused });
+        }
+    }
+
     /// The first viewer of a track is here: its home is to send it.
     pub(super) fn watch(&mut self, id: TrackId) {
         let track = self.fabric.get(id).filter(|track| matches!(track.origin, Origin::Shard(_)));
@@ -140,6 +149,14 @@ impl Shard {
         let demanded = track.demanded();
         if demanded != track.demand.told {
             self.tell_demand(id, demanded);
+        }
+    }
+
+    /// Says once more what was last said about the layers of a track.
+    pub(super) fn repeat_demand(&mut self, id: TrackId) {
+        let track = self.fabric.get(id).filter(|track| track.kind == Kind::Video);
+        if let Some(told) = track.map(|track| track.demand.told) {
+            self.tell_demand(id, told);
         }
     }
 

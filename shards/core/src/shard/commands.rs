@@ -11,7 +11,6 @@ use antipode_base::notice::{EndReason, Notice};
 
 use super::Shard;
 use crate::forward::{Origin, Track};
-use crate::red::Received;
 use crate::session::publications::Publication;
 
 impl Shard {
@@ -32,19 +31,9 @@ impl Shard {
                     session.answered(id, &sdp, setup, now, fx);
                 });
             }
-            (Command::Publish { track, kind, client_id, codec, red, .. }, Some(key)) => {
-                let publication = Publication {
-                    track,
-                    kind,
-                    client_id,
-                    codec_wish: codec,
-                    red,
-                    mid: None,
-                    codec: None,
-                    layers: vec![],
-                    received: Received::default(),
-                };
-                self.publish(key, publication, now);
+            (Command::Publish { track, kind, client_id, codec, source, red, .. }, Some(key)) => {
+                let announced = Publication::new(track, kind, source, client_id, codec);
+                self.publish(key, Publication { red, ..announced }, now);
             }
             (Command::Unpublish { track, .. }, Some(key)) => self.unpublish(key, track),
             (Command::Mute { track, muted, .. }, Some(key)) => self.mute(key, track, muted),
@@ -91,15 +80,16 @@ impl Shard {
         });
     }
 
-    fn publish(&mut self, key: usize, publication: Publication, now: Instant) {
-        let (track, kind) = (publication.track, publication.kind);
+    fn publish(&mut self, key: usize, announced: Publication, now: Instant) {
+        let (track, kind) = (announced.track, announced.kind);
         let session = &mut self.sessions[key];
         // Said again by a signaling process that may have lost our notices.
         if let Some(known) = session.publications.get(track)
-            && (known.kind, &known.client_id) == (kind, &publication.client_id)
+            && (known.kind, &known.client_id) == (kind, &announced.client_id)
         {
             if let Some(codec) = known.codec {
                 session.report_live(track, codec, &mut self.fx);
+                self.repeat_demand(track);
             }
             return;
         }
@@ -107,13 +97,13 @@ impl Shard {
             Some("the token does not allow publishing")
         } else if session.publications.iter().count() >= TRACKS_PER_SESSION_MAX {
             Some("too many tracks are published already")
-        } else if publication.client_id.len() > NAME_MAX {
+        } else if announced.client_id.len() > NAME_MAX {
             Some("the client's id of the track is too long")
         } else {
             None
         };
         let refusal = refusal.or_else(|| {
-            let announced = session.publications.announce(publication);
+            let announced = session.publications.announce(announced);
             (!announced).then_some("the client's id of the track is taken")
         });
         let (id, room) = (session.id, session.room);
@@ -141,6 +131,10 @@ impl Shard {
     fn subscribe(&mut self, key: usize, subscribe: Subscribe) {
         let session = &mut self.sessions[key];
         let track = subscribe.track;
+        // Said again by a signaling process that may have lost our notices.
+        if session.slots.wishes().iter().any(|wish| wish.subscribe.track == track) {
+            return self.repeat_delivery(key, track);
+        }
         let refusal = if !session.grants.subscribe {
             Some("the token does not allow subscribing")
         } else if session.slots.wishes().len() >= SUBSCRIPTIONS_PER_SESSION_MAX {

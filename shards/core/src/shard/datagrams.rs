@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use antipode_base::limits::ADDRESSES_PER_SESSION_MAX;
+use antipode_base::limits::{ADDRESSES_PER_SESSION_MAX, CLAIM_INTERVAL};
 use antipode_base::verdict::DropReason;
 use antipode_relay::parcel::{Note, Parcel, Stray};
 use str0m::net::Receive;
@@ -16,7 +16,7 @@ impl Shard {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.bytes.len() as u64;
         match self.demux.find(datagram.peer(), datagram.bytes) {
-            Ok(Owner::Session(key)) => self.receive(key, datagram, now),
+            Ok(Owner::Session(key)) => self.media(key, datagram, now),
             Ok(Owner::Stun(key)) => self.stun(key, datagram, now),
             Ok(Owner::Shard(to)) => {
                 self.counters.strays_out += 1;
@@ -40,11 +40,19 @@ impl Shard {
             bytes: &stray.bytes,
         };
         match self.demux.find(datagram.peer(), datagram.bytes) {
-            Ok(Owner::Session(key)) => self.receive(key, &datagram, now),
+            Ok(Owner::Session(key)) => self.media(key, &datagram, now),
             Ok(Owner::Stun(key)) => self.stun(key, &datagram, now),
             Ok(Owner::Shard(_)) => self.fx.drops.count(DropReason::SessionGone),
             Err(reason) => self.fx.drops.count(reason),
         }
+    }
+
+    /// DTLS, RTP or RTCP of a validated address.
+    fn media(&mut self, key: usize, datagram: &Datagram<'_>, now: Instant) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.heard = true;
+        }
+        self.receive(key, datagram, now);
     }
 
     fn receive(&mut self, key: usize, datagram: &Datagram<'_>, now: Instant) {
@@ -70,14 +78,14 @@ impl Shard {
         }
         session.consent(now);
         session.egress.offer_path(datagram, nominates(datagram.bytes));
-        self.validate(key, datagram.peer());
+        self.validate(key, datagram.peer(), now);
         self.receive(key, datagram, now);
     }
 
     /// The session may be spoken to and heard at this address from now on.
-    fn validate(&mut self, key: usize, address: PeerAddress) {
+    fn validate(&mut self, key: usize, address: PeerAddress, now: Instant) {
         if self.demux.owns(address, key) {
-            return;
+            return self.claim_again(key, now);
         }
         if let Some(before) = self.demux.add_address(address, key)
             && let Some(session) = self.sessions.get_mut(before)
@@ -94,6 +102,25 @@ impl Shard {
         // What comes by TCP comes to this shard and no other.
         if let (Transport::Udp, address) = address {
             self.tell_all(&Note::Claim { address });
+        }
+    }
+
+    /// STUN finds us by its ufrag; the rest may land on a shard that must know whose it is. Where STUN
+    /// alone arrives, a full ring may have lost our claim, so it is made again, for all addresses: the
+    /// one that lacks it need not be the one that speaks.
+    fn claim_again(&mut self, key: usize, now: Instant) {
+        let session = &mut self.sessions[key];
+        if now < session.claimed + CLAIM_INTERVAL {
+            return;
+        }
+        session.claimed = now;
+        if std::mem::take(&mut session.heard) {
+            return;
+        }
+        for (transport, address) in session.addresses.clone() {
+            if transport == Transport::Udp {
+                self.tell_all(&Note::Claim { address });
+            }
         }
     }
 

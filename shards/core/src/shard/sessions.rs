@@ -55,6 +55,9 @@ impl Shard {
         if open.role != Role::Publish {
             member.data_session = Some(key);
         }
+        if open.role != Role::Publish {
+            self.fabric.microphones.limit(open.room, open.audio_top);
+        }
         self.counters.sessions_opened += 1;
         self.arm_levels(now);
         self.enqueue(key);
@@ -215,7 +218,8 @@ impl Shard {
             let label = wish.subscribe.stream_label.as_str();
             lane.set_cname(label.split('|').next().unwrap_or(label));
         }
-        let viewer = Subscription::new(key, slot, wish.tune, rewriter);
+        let mut viewer = Subscription::new(key, slot, wish.tune, rewriter);
+        viewer.listener = (session.audio_top > 0).then_some(session.member);
         let kind = wish.subscribe.kind;
         let entry = self.fabric.get_or_make(track, || Track::new(kind, Origin::Shard(home), room));
         let first = !entry.has_viewers();
@@ -246,8 +250,9 @@ impl Shard {
         let Some(wish) = session.slots.forget(track) else { return };
         session.want_negotiation();
         self.enqueue(key);
-        let Some(entry) = self.fabric.get_mut(track) else { return };
-        if let Some(viewer) = entry.remove_viewer(key)
+        let viewer = self.fabric.remove_viewer(track, key);
+        let Some(entry) = self.fabric.get(track) else { return };
+        if let Some(viewer) = viewer
             && let Some(slot) = wish.slot.and_then(|slot| self.sessions[key].slots.get_mut(slot))
         {
             slot.rewriter = Some(viewer.into_rewriter());
@@ -319,6 +324,7 @@ impl Shard {
             }
             if room.members.is_empty() {
                 self.rooms.remove(&session.room);
+                self.fabric.microphones.close(session.room);
             }
         }
         self.fx.notices.push_back(Notice::SessionEnded { session: session.id, reason });

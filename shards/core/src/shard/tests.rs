@@ -10,6 +10,7 @@ use antipode_base::ids::{MemberId, RoomId, SessionId, ShardId, TrackId};
 use antipode_base::media::{Kind, Source};
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::verdict::DropReason;
+use antipode_relay::parcel::Addressed;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::Receive;
@@ -18,6 +19,8 @@ use str0m::{Candidate, Event, Input as RtcInput, Output as RtcOutput, Rtc};
 
 use super::{Shard, ShardConfig};
 use crate::io::{Datagram, Input, Output, PeerAddress, Transport};
+
+mod repairs;
 
 const SERVER: &str = "10.0.0.1:7882";
 const SERVER_TCP: &str = "10.0.0.1:7881";
@@ -30,6 +33,8 @@ struct Client {
     pending: Option<SdpPendingOffer>,
     connected: bool,
     packets: Vec<RtpPacket>,
+    /// Only its STUN reaches the shard: the rest lands on another one, which knows nothing of it.
+    astray: bool,
 }
 
 /// One shard, some clients, one clock.
@@ -38,6 +43,7 @@ struct Scene {
     clients: Vec<Client>,
     now: Instant,
     notices: Vec<Notice>,
+    parcels: Vec<Addressed>,
 }
 
 fn session(n: usize) -> SessionId {
@@ -46,16 +52,21 @@ fn session(n: usize) -> SessionId {
 
 impl Scene {
     fn new() -> Self {
+        Self::of(1)
+    }
+
+    /// One shard of so many; what it sends the others is kept.
+    fn of(shards: u16) -> Self {
         let now = Instant::now();
         let config = ShardConfig {
             shard: ShardId(0),
-            shards: 1,
+            shards,
             candidates: vec![SERVER.parse().unwrap()],
             candidates_tcp: vec![SERVER_TCP.parse().unwrap()],
             seed: 7,
         };
         let shard = Shard::new(config, now);
-        Scene { shard, clients: Vec::new(), now, notices: Vec::new() }
+        Scene { shard, clients: Vec::new(), now, notices: Vec::new(), parcels: Vec::new() }
     }
 
     fn command(&mut self, command: Command) {
@@ -70,21 +81,19 @@ impl Scene {
     }
 
     fn open_at(&mut self, n: usize, transport: Transport, address: SocketAddr) {
-        let rtc = Rtc::builder().set_rtp_mode(true).build(self.now);
-        self.open_as(n, Role::Both, rtc, transport, address);
+        self.open_as(n, Role::Both, transport, address);
     }
 
-    fn open_as(
-        &mut self,
-        n: usize,
-        role: Role,
-        mut rtc: Rtc,
-        transport: Transport,
-        address: SocketAddr,
-    ) {
+    fn open_as(&mut self, n: usize, role: Role, transport: Transport, address: SocketAddr) {
+        let rtc = Rtc::builder().set_rtp_mode(true).build(self.now);
+        self.open_with(n, role, rtc, (transport, address));
+    }
+
+    fn open_with(&mut self, n: usize, role: Role, mut rtc: Rtc, place: PeerAddress) {
+        let (transport, address) = place;
         rtc.add_local_candidate(Candidate::host(address, transport.protocol()).unwrap());
-        let (connected, packets) = (false, Vec::new());
-        let client = Client { rtc, transport, address, pending: None, connected, packets };
+        let (connected, packets, astray) = (false, Vec::new(), false);
+        let client = Client { rtc, transport, address, pending: None, connected, packets, astray };
         assert_eq!(self.clients.len(), n);
         self.clients.push(client);
         self.command(Command::OpenSession(OpenSession {
@@ -161,7 +170,7 @@ impl Scene {
                         self.hear(&notice);
                         self.notices.push(notice);
                     }
-                    Output::Parcel(_) => {}
+                    Output::Parcel(parcel) => self.parcels.push(parcel),
                 }
             }
             for n in 0..self.clients.len() {
@@ -180,6 +189,13 @@ impl Scene {
             let pending = client.pending.take().expect("an offer was made");
             client.rtc.sdp_api().accept_answer(pending, answer).expect("it fits the offer");
         }
+        if let Notice::Offer { session, id, sdp, .. } = notice {
+            let client = &mut self.clients[session.0 as usize - 1];
+            let offer = SdpOffer::from_sdp_string(sdp).expect("our offers are SDP");
+            let answer = client.rtc.sdp_api().accept_offer(offer).expect("it can be answered");
+            let (session, id, sdp) = (*session, *id, answer.to_sdp_string());
+            self.shard.handle(Input::Command(Command::Answer { session, id, sdp }), self.now);
+        }
     }
 
     fn drain_client(&mut self, n: usize) -> bool {
@@ -194,6 +210,9 @@ impl Scene {
                 RtcOutput::Event(_) => {}
                 RtcOutput::Transmit(transmit) => {
                     quiet = false;
+                    if client.astray && !matches!(transmit.contents.first(), Some(0..=3)) {
+                        continue;
+                    }
                     let datagram = Datagram {
                         transport: client.transport,
                         source: client.address,

@@ -17,7 +17,7 @@ mod bits;
 mod made_up;
 mod structure;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
@@ -269,6 +269,23 @@ fn rest(
     Some((active_targets, Custom::read(reader, flags, structure)?))
 }
 
+/// Whether a descriptor brings a structure or a mask of decode targets.
+pub(crate) fn tells_targets(bytes: &[u8]) -> bool {
+    bytes.get(MANDATORY).is_some_and(|flags| flags & 0xc0 != 0)
+}
+
+/// Copies a descriptor with another frame number; `None` when it is none at all.
+pub(crate) fn renumber<'out>(
+    bytes: &[u8],
+    frame_number: u16,
+    out: &'out mut [u8; DESCRIPTOR_MAX],
+) -> Option<&'out [u8]> {
+    let copy = out.get_mut(..bytes.len())?;
+    copy.copy_from_slice(bytes);
+    copy.get_mut(1..MANDATORY)?.copy_from_slice(&frame_number.to_be_bytes());
+    Some(copy)
+}
+
 /// Writes a descriptor again, with another frame number and, where `active_targets` is given, with that
 /// mask of decode targets in place of the sender's. All else means what it meant.
 ///
@@ -290,10 +307,7 @@ pub(crate) fn rewrite<'out>(
     let head = Mandatory::read(&mut reader).ok_or(Unread::Malformed)?;
     structure.template(head.template).ok_or(Unread::UnknownTemplate)?;
     let Some(mask) = active_targets else {
-        let copy = out.get_mut(..bytes.len()).ok_or(Unread::Malformed)?;
-        copy.copy_from_slice(bytes);
-        copy[1..MANDATORY].copy_from_slice(&frame_number.to_be_bytes());
-        return Ok(copy);
+        return renumber(bytes, frame_number, out).ok_or(Unread::Malformed);
     };
     masked(bytes, structure, frame_number, mask & structure.every_target(), out)
         .ok_or(Unread::Malformed)

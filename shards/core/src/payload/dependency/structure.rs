@@ -89,6 +89,15 @@ impl Structure {
             .map(|(_, index)| index)
     }
 
+    /// A mask of the decode targets that need no layer above the two given ones.
+    pub(crate) fn targets_within(&self, spatial_max: u8, temporal_max: u8) -> u32 {
+        let within =
+            |target: &Target| target.spatial <= spatial_max && target.temporal <= temporal_max;
+        let kept = |target: &Option<Target>| target.as_ref().is_some_and(within);
+        let targets = self.targets.iter().enumerate().filter(|(_, target)| kept(target));
+        targets.fold(0, |mask, (index, _)| mask | 1 << index)
+    }
+
     /// The number of chains; 0 when the sender uses none.
     pub(crate) fn chain_count(&self) -> usize {
         usize::from(self.chain_count)

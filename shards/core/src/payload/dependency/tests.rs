@@ -27,7 +27,7 @@ fn list<T: Copy + Default, const N: usize>(values: &[T]) -> List<T, N> {
 }
 
 /// The first packet of a keyframe, one spatial and three temporal layers, as senders of L1T3 have it.
-fn l1t3() -> Vec<u8> {
+pub(crate) fn l1t3() -> Vec<u8> {
     bits(concat!(
         "1 0 111110 0000000100000010 ", // first packet, template 62, frame 258
         "1 0 0 0 0 ",                   // a structure
@@ -206,7 +206,7 @@ fn targets_of_spatial_layers() {
 }
 
 /// Hexadecimal digits; spaces do not count.
-fn hex(text: &str) -> Vec<u8> {
+pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: String = text.split(' ').collect();
     let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
     (0..digits.len()).step_by(2).map(byte).collect()
@@ -214,7 +214,7 @@ fn hex(text: &str) -> Vec<u8> {
 
 /// AV1 L3T3 of Chromium 156: 15 templates, nine targets, three chains, and a mask of the lower six
 /// targets, since the encoder began with two spatial layers.
-const CHROMIUM_L3T3: &str = "810001 c0081485214eafffaaaa863cf0430c10c302afc0aaa0063c00430010c0\
+pub(crate) const CHROMIUM_L3T3: &str = "810001 c0081485214eafffaaaa863cf0430c10c302afc0aaa0063c00430010c0\
     02a000a80006000040001d954926e082b04a0941b820ac1282503157f974000ca864330e222222eca8655304224230\
     eca87753013f00b3027f016704ff02cf1f80";
 
@@ -235,6 +235,11 @@ fn a_keyframe_of_chromium_with_nine_targets() {
         assert_eq!(known.target_for(spatial, temporal, known.every_target()), Some(target));
     }
     assert_eq!(known.target_for(7, 7, 0b000_111_111), Some(5));
+    assert_eq!(known.targets_within(7, 7), known.every_target());
+    assert_eq!(known.targets_within(1, 0), 0b000_001_001);
+    assert!(
+        tells_targets(&bytes) && !tells_targets(&bytes[..3]) && tells_targets(&[0, 0, 0, 0x40])
+    );
     for (spatial, width, height) in [(0, 320, 180), (1, 640, 360), (2, 1_280, 720)] {
         assert_eq!(known.resolution(spatial), Some(Resolution { width, height }));
     }

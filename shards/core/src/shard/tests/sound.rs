@@ -11,7 +11,8 @@ const STEP: u32 = 960;
 
 fn open(scene: &mut Scene, n: usize, role: Role, red: bool) {
     let rtc = Rtc::builder().set_rtp_mode(true).enable_opus(true, red).build(scene.now);
-    scene.open_as(n, role, rtc, Transport::Udp, SocketAddr::from(([10, 0, 1, n as u8 + 1], 5_000)));
+    let address = SocketAddr::from(([10, 0, 1, n as u8 + 1], 5_000));
+    scene.open_with(n, role, rtc, (Transport::Udp, address));
 }
 
 fn publish(scene: &mut Scene, red: bool) {

@@ -1,0 +1,173 @@
+//! Dependency descriptors as they come in: from a packet's header to its place among layers.
+//!
+//! str0m knows nothing of them; it hands the bytes of the extension through. A sender names templates
+//! that came with its last keyframe, so the last structure of each stream is kept here.
+
+use std::sync::Arc;
+
+use antipode_base::limits::{LAYERS_MAX, TRACKS_PER_SESSION_MAX};
+use antipode_relay::packet::Mark;
+use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, Ssrc};
+
+use crate::payload::Glance;
+use crate::payload::dependency::{self, DECODE_TARGETS_MAX, Descriptor, Dti, Structure, Unread};
+
+/// The extension's name in descriptions, AV1 RTP specification §A.2.
+pub(crate) const URI: &str =
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+/// Streams whose structures are kept; with one more, the one that was kept longest is forgotten.
+const STREAMS_MAX: usize = TRACKS_PER_SESSION_MAX * LAYERS_MAX;
+
+/// The extension as str0m is told of it.
+pub(crate) fn extension() -> Extension {
+    Extension::with_serializer(URI, Carrier)
+}
+
+/// A descriptor as on the wire.
+struct Raw(Arc<[u8]>);
+
+/// Hands the bytes through. What goes out is written by `egress`, never by str0m.
+#[derive(Debug)]
+struct Carrier;
+
+impl ExtensionSerializer for Carrier {
+    fn write_to(&self, _: &mut [u8], _: &ExtensionValues) -> usize {
+        0
+    }
+
+    fn parse_value(&self, bytes: &[u8], values: &mut ExtensionValues) -> bool {
+        values.user_values.set(Raw(bytes.into()));
+        true
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+}
+
+/// The descriptor of a packet, if it has one.
+pub(crate) fn of(values: &ExtensionValues) -> Option<Arc<[u8]>> {
+    values.user_values.get::<Raw>().map(|raw| raw.0.clone())
+}
+
+/// The structure of one stream.
+#[derive(Debug)]
+struct Known {
+    ssrc: Ssrc,
+    /// The packet that it came with.
+    ext_seq: u64,
+    structure: Arc<Structure>,
+}
+
+/// The last structure of each stream of a session.
+#[derive(Debug, Default)]
+pub(crate) struct Structures(Vec<Known>);
+
+impl Structures {
+    /// Replaces what the payload told of the packet's place by what its descriptor says, and keeps a
+    /// structure that comes along.
+    ///
+    /// # Errors
+    /// See [`Unread`].
+    pub(crate) fn place(
+        &mut self,
+        ssrc: Ssrc,
+        ext_seq: u64,
+        bytes: &[u8],
+        glance: Glance,
+    ) -> Result<Glance, Unread> {
+        let at = self.0.iter().position(|known| known.ssrc == ssrc);
+        let known = at.map(|at| self.0[at].structure.clone());
+        let read = dependency::parse(bytes, known.as_deref())?;
+        if let Some(attached) = &read.attached {
+            match at {
+                // A late keyframe is of the past.
+                Some(at) if self.0[at].ext_seq > ext_seq => {}
+                Some(at) => self.0[at] = Known { ssrc, ext_seq, structure: attached.clone() },
+                None => {
+                    if self.0.len() == STREAMS_MAX {
+                        self.0.remove(0);
+                    }
+                    self.0.push(Known { ssrc, ext_seq, structure: attached.clone() });
+                }
+            }
+        }
+        let structure = read.attached.as_ref().or(known.as_ref());
+        let structure = structure.ok_or(Unread::UnknownTemplate)?;
+        Ok(placed(&read, structure, glance))
+    }
+}
+
+fn placed(read: &Descriptor, structure: &Structure, glance: Glance) -> Glance {
+    let targets = || (0..DECODE_TARGETS_MAX).filter_map(|at| Some((at, structure.target(at)?)));
+    let svc = targets().any(|(_, target)| target.spatial > 0);
+    // §A.4.2: from a switch indication on, all frames of that decode target can be decoded.
+    let opened = targets()
+        .filter(|(at, target)| target.spatial == read.spatial && read.dtis.of(*at) == Dti::Switch);
+    Glance {
+        keyframe: read.attached.is_some()
+            && read.starts_frame
+            && read.spatial == 0
+            && read.diffs.is_empty(),
+        mark: Mark {
+            begins: read.starts_frame,
+            ends: read.ends_frame,
+            temporal: read.temporal,
+            sync: false,
+            opens: opened.map(|(_, target)| target.temporal).max().unwrap_or(0),
+            svc,
+        },
+        layer: svc.then_some(read.spatial),
+        ..glance
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::dependency::tests::{CHROMIUM_L3T3, hex, l1t3};
+    use antipode_base::media::Codec;
+
+    fn read(structures: &mut Structures, ssrc: u32, seq: u64, bytes: &[u8]) -> Option<Glance> {
+        // The first byte of a payload that says nothing: no keyframe, no new sequence.
+        let glance = crate::payload::glance(Codec::Av1, &[0x10]).unwrap();
+        structures.place(ssrc.into(), seq, bytes, glance).ok()
+    }
+
+    #[test]
+    fn frames_find_their_layers_by_the_last_structure() {
+        let mut structures = Structures::default();
+        let frame = hex("c20005 1a60201800");
+        assert!(read(&mut structures, 1, 9, &frame).is_none(), "before any keyframe");
+        let key = read(&mut structures, 1, 10, &hex(CHROMIUM_L3T3)).unwrap();
+        assert!(key.keyframe && key.mark.begins && key.mark.svc && !key.mark.ends);
+        // All nine targets can be switched to: two temporal layers above the lowest.
+        assert_eq!((key.layer, key.mark.temporal, key.mark.opens), (Some(0), 0, 2));
+        let frame = read(&mut structures, 1, 11, &frame).unwrap();
+        assert!(!frame.keyframe && frame.mark.begins && frame.mark.ends);
+        // -DS-RR-RR: whoever has this frame of temporal layer 1 can go on with layer 2.
+        assert_eq!((frame.layer, frame.mark.temporal, frame.mark.opens), (Some(0), 1, 2));
+        assert!(read(&mut structures, 2, 11, &[0xc2, 0, 5]).is_none(), "another stream");
+        // A late keyframe does not replace a newer one.
+        read(&mut structures, 1, 8, &l1t3()).unwrap();
+        assert!(read(&mut structures, 1, 12, &[0xc8, 0, 8]).unwrap().mark.svc);
+        let key = read(&mut structures, 1, 13, &l1t3()).unwrap();
+        assert_eq!((key.keyframe, key.mark.svc, key.layer), (true, false, None));
+        assert!(read(&mut structures, 1, 14, &[0xff, 1, 6]).is_some());
+    }
+
+    #[test]
+    fn no_more_streams_are_kept_than_a_session_can_have() {
+        let mut structures = Structures::default();
+        for ssrc in 0..=STREAMS_MAX as u32 {
+            read(&mut structures, ssrc, 1, &l1t3()).unwrap();
+        }
+        assert_eq!(structures.0.len(), STREAMS_MAX);
+        assert!(read(&mut structures, 0, 2, &[0xff, 1, 6]).is_none(), "forgotten");
+        assert!(read(&mut structures, 1, 2, &[0xff, 1, 6]).is_some());
+    }
+}
