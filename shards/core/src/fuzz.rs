@@ -4,6 +4,7 @@ use antipode_base::media::Codec;
 use antipode_relay::packet::Shape;
 use str0m::config::CryptoProvider;
 
+use crate::egress::keys;
 use crate::payload::dependency::{self, DESCRIPTOR_MAX, Descriptor, Structure};
 use crate::payload::{allocation, vp8, vp9};
 use crate::session::config::SessionSetup;
@@ -16,7 +17,7 @@ use crate::{data, payload, red, sdp};
 /// # Panics
 /// As [`Shard::new`].
 pub fn shard(config: ShardConfig, crypto: CryptoProvider) -> Shard {
-    let setup = SessionSetup::with_crypto(&config, crypto);
+    let setup = SessionSetup::with_crypto(&config, keys::showing(crypto));
     Shard::with_setup(config, setup)
 }
 

@@ -152,6 +152,8 @@ impl Stage {
             }
         }
         assert!(stage.ready(), "the clients do not connect");
+        // Media waits until the viewer's browser must have taken in its description.
+        stage.pass(Duration::from_millis(100));
         assert!(stage.hears(), "sound does not come through");
         let microphone = stage.publisher.mids[0];
         let mut api = stage.publisher.rtc.direct_api();

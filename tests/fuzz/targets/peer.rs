@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use antipode_base::command::{Command, Grants, Tune};
-use antipode_base::ids::{SessionId, ShardId, TrackId};
+use antipode_base::ids::{MemberId, SessionId, ShardId, TrackId};
 use antipode_base::media::{Codec, Layer};
 use antipode_core::Input;
 use antipode_fuzz::client::Client;
@@ -244,6 +244,7 @@ fn packet(feed: &mut Feed<'_>, now: Instant) -> Packet {
         mark: Default::default(),
         descriptor: None,
         sender_clock: None,
+        microphone: (codec == Codec::Opus).then_some(MemberId(PUBLISHING.0)),
         extensions: Extensions {
             audio_level: Some(-((bytes & 0x7f) as i8)),
             voice_activity: Some(bytes & 0x80 != 0),

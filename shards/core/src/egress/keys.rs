@@ -6,6 +6,7 @@
 //! only providers without state; it is filled and emptied within one call of `Session::drain`.
 
 use std::cell::RefCell;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use str0m::crypto::dtls::{
@@ -36,16 +37,23 @@ pub(crate) fn take() -> Option<Keys> {
 
 /// The provider whose DTLS instances show their keys.
 pub(crate) fn provider() -> CryptoProvider {
-    static DTLS: Showing = Showing;
-    CryptoProvider { dtls_provider: &DTLS, ..str0m::crypto::from_feature_flags() }
+    static PROVIDER: LazyLock<CryptoProvider> =
+        LazyLock::new(|| showing(str0m::crypto::from_feature_flags()));
+    PROVIDER.clone()
+}
+
+/// The same of any provider. str0m wants it to live for ever, so each call keeps some bytes for good.
+pub(crate) fn showing(crypto: CryptoProvider) -> CryptoProvider {
+    let dtls_provider: &'static Showing = Box::leak(Box::new(Showing(crypto.dtls_provider)));
+    CryptoProvider { dtls_provider, ..crypto }
 }
 
 #[derive(Debug)]
-struct Showing;
+struct Showing(&'static dyn DtlsProvider);
 
 impl DtlsProvider for Showing {
     fn generate_certificate(&self) -> Option<DtlsCert> {
-        str0m::crypto::from_feature_flags().dtls_provider.generate_certificate()
+        self.0.generate_certificate()
     }
 
     fn new_dtls(
@@ -55,8 +63,7 @@ impl DtlsProvider for Showing {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let provider = str0m::crypto::from_feature_flags().dtls_provider;
-        let inner = provider.new_dtls(cert, now, version, mtu)?;
+        let inner = self.0.new_dtls(cert, now, version, mtu)?;
         Ok(Box::new(ShowingInstance { inner }))
     }
 }

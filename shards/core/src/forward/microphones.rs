@@ -192,10 +192,11 @@ mod tests {
             hall.heap.sent.iter().filter(of)
         };
         let second: Vec<u64> = of(2).map(|(_, _, ext_seq, _)| *ext_seq).collect();
-        assert!((46..=53).contains(&second[0]), "{second:?}");
+        // They begin with 50 and 70; it took some packets until that was clear.
+        assert!((46..=50).contains(&second[0]), "{second:?}");
         // The first goes away and comes back: 70 on are its second time.
         let again: Vec<_> = of(1).filter(|(_, _, ext_seq, _)| *ext_seq >= 66).collect();
-        assert!((66..=73).contains(&again[0].2), "{again:?}");
+        assert!((66..=70).contains(&again[0].2), "{again:?}");
         assert!(again[0].3.marker && !again[1].3.marker, "one begins to speak: RFC 3551");
         for track in [1, 2] {
             let numbers: Vec<_> = of(track).map(|(.., rewrite)| rewrite.ext_seq).collect();
