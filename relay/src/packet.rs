@@ -12,6 +12,12 @@ pub enum Shape {
     /// Nothing.
     #[default]
     Plain,
+    /// Opus that may be a block of redundant sound (RFC 2198), since its publisher said so; where it
+    /// encrypts it does not, because a receiver opens whole payloads.
+    Block {
+        /// The publisher sent it so.
+        sent: bool,
+    },
     /// Numbers of pictures: VP8 (RFC 7741 §4.2) and VP9 (RFC 9628 §4.2).
     Pictures(Pictures),
 }

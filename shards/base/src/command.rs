@@ -187,7 +187,8 @@ pub enum Command {
         codec: Option<Codec>,
         /// What the track shows or tells.
         source: Source,
-        /// Redundant audio (RFC 2198) is welcome; the answer prefers it when the offer has it.
+        /// Redundant audio (RFC 2198) is welcome; the answer prefers it when the offer has it, and viewers
+        /// may get it. Never so where the clients encrypt.
         red: bool,
         /// Two channels: the answer asks the encoder for them (`stereo=1`, RFC 7587 §6.1).
         stereo: bool,

@@ -54,6 +54,8 @@ reasons! {
     NoLayer = "no_layer",
     /// The payload's own header does not parse.
     PayloadMalformed = "payload_malformed",
+    /// Sound that came after a later packet's redundancy (RFC 2198) had stood in for it.
+    AlreadyMended = "already_mended",
     /// A dependency descriptor that does not parse, or that refers to a keyframe that did not come.
     DescriptorUnread = "descriptor_unread",
     /// The member may not publish.

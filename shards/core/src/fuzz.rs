@@ -120,25 +120,22 @@ pub fn allocation(message: &[u8]) -> Option<Vec<(u8, u8, Vec<u64>)>> {
     Some(layers.collect())
 }
 
-/// Takes a RED payload apart, and gives its blocks another payload type. Returns payload type,
-/// timestamp and payload of each block, the packet's own last.
+/// Takes a RED payload apart. Returns payload type, timestamp and payload of each block that is not
+/// empty, the packet's own last.
 ///
 /// # Panics
-/// When what was read does not hold together, or changed with the payload types.
+/// When something is put together again that did not get lost.
 pub fn red(payload: &[u8], timestamp: u32) -> Option<Vec<(u8, u32, &[u8])>> {
-    let mut retyped = payload.to_vec();
-    let Ok(blocks) = red::split(payload, timestamp) else {
-        assert!(red::primary(payload).is_err() && red::retype(&mut retyped, 1).is_err());
-        assert_eq!(retyped, payload, "a malformed payload was changed");
-        return None;
-    };
-    assert_eq!(red::primary(payload), Ok(blocks.primary().payload));
-    red::retype(&mut retyped, 1).expect("it could be read");
-    let again = red::split(&retyped, timestamp).expect("and still can");
-    let of_type_1 = blocks.iter().map(|block| red::Block { payload_type: 1, ..block });
-    assert!(again.iter().eq(of_type_1), "more than payload types was changed");
-    let all = blocks.iter().map(|block| (block.payload_type, block.timestamp, block.payload));
-    Some(all.collect())
+    let blocks = red::split(payload, timestamp).ok()?;
+    let mut received = red::Received::default();
+    for (ext_seq, ago) in [(7, 2_880), (10, 0)] {
+        received.note(ext_seq, timestamp.wrapping_sub(ago));
+    }
+    let mended: Vec<u64> = received.recover(10, &blocks).map(|rebuilt| rebuilt.ext_seq).collect();
+    assert!(mended.iter().all(|ext_seq| (8..10).contains(ext_seq)), "{mended:?}");
+    assert!(mended.iter().all(|ext_seq| !received.note(*ext_seq, 0)), "it counts as received");
+    let all = blocks.redundant().chain([blocks.primary()]);
+    Some(all.map(|block| (block.payload_type, block.timestamp, block.payload)).collect())
 }
 
 /// Scans a description and writes it again: refusing each section whose `mid` has an odd length,

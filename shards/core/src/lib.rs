@@ -37,7 +37,6 @@ pub mod fuzz;
 mod io;
 mod levels;
 mod payload;
-#[cfg_attr(not(test), expect(dead_code, reason = "sessions are about to negotiate it"))]
 mod red;
 mod room;
 mod sdp;

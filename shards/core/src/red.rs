@@ -6,10 +6,9 @@
 //!   | data of the blocks in the same order; the primary one takes the rest |
 //! ```
 //!
-//! [`split`] takes such a payload apart, [`retype`] fits it to another viewer's payload types,
-//! [`Encoder`] makes it for one viewer, and [`Received`] finds lost packets in it. All of it works on
-//! payloads alone: nothing here knows of sessions, and nothing decodes sound, so that encrypted
-//! frames are blocks like any other.
+//! [`split`] takes such a payload apart, [`Encoder`] makes it for one viewer, and [`Received`] finds
+//! lost packets in it. All of it works on payloads alone: nothing here knows of sessions, and nothing
+//! decodes sound.
 
 use antipode_base::limits::{RED_BLOCKS_MAX, RED_PAYLOAD_MAX};
 use antipode_base::seq::newer_u32;
@@ -68,11 +67,6 @@ pub(crate) struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    /// All with something in them, in the packet's order: redundant blocks, then the primary one.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Block<'a>> + '_ {
-        self.all[..self.len].iter().copied().filter(|block| !block.payload.is_empty())
-    }
-
     /// The packet's own sound.
     pub(crate) fn primary(&self) -> Block<'a> {
         self.all[self.len - 1]
@@ -118,28 +112,6 @@ pub(crate) fn split(payload: &[u8], timestamp: u32) -> Result<Blocks<'_>, Malfor
     }
     blocks.all[primary].payload = rest;
     Ok(blocks)
-}
-
-/// The primary block alone, for a viewer without RED.
-///
-/// # Errors
-/// See [`Malformed`].
-pub(crate) fn primary(payload: &[u8]) -> Result<&[u8], Malformed> {
-    split(payload, 0).map(|blocks| blocks.primary().payload)
-}
-
-/// Gives all blocks the payload type by which a viewer knows the codec; it may differ from the
-/// publisher's. Nothing is written where the payload is malformed.
-///
-/// # Errors
-/// See [`Malformed`].
-pub(crate) fn retype(payload: &mut [u8], payload_type: u8) -> Result<(), Malformed> {
-    let headers = split(payload, 0)?.len;
-    for header in 0..headers {
-        let byte = &mut payload[header * HEADER];
-        *byte = *byte & FOLLOWS | payload_type & !FOLLOWS;
-    }
-    Ok(())
 }
 
 /// One earlier payload that an [`Encoder`] keeps.
@@ -244,7 +216,7 @@ const REMEMBERED: usize = 16;
 /// A redundant block has a timestamp and no sequence number. Between two packets that came, the
 /// blocks in time are the missing ones in number when there are as many of them, or when time and
 /// number advance at one pace there; else nobody can tell, and nothing is rebuilt.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Received {
     /// By number, the oldest first; those of `len` are valid.
     seen: [Seen; REMEMBERED],

@@ -248,6 +248,15 @@ pub(crate) fn prefer(section: &Section<'_>, codec: Option<Codec>) -> Vec<String>
     first.into_iter().chain(rest).map(str::to_owned).collect()
 }
 
+/// Puts a payload type directly before another one, or last where it is not welcome.
+pub(crate) fn place(order: &mut Vec<String>, payload_type: u8, before: u8, welcome: bool) {
+    let of = |wanted: u8| move |text: &String| text.parse() == Ok(wanted);
+    let Some(at) = order.iter().position(of(payload_type)) else { return };
+    let placed = order.remove(at);
+    let place = order.iter().position(of(before)).filter(|_| welcome);
+    order.insert(place.unwrap_or(order.len()), placed);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

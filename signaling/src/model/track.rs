@@ -215,7 +215,8 @@ impl Track {
             client_id: spec.client_id.clone(),
             codec: spec.codec,
             source: spec.source.of_media(),
-            red: !spec.marks.disable_red,
+            // A receiver decrypts whole payloads: blocks that we made would be noise to it.
+            red: !spec.marks.disable_red && spec.marks.encryption == 0,
             stereo: spec.marks.stereo,
         }
     }

@@ -8,6 +8,7 @@ use antipode_base::ids::TrackId;
 use antipode_base::media::Layer;
 use antipode_relay::packet::{Packet, SenderClock};
 
+use super::redundancy::Redundancy;
 use super::rtcp::SenderReport;
 use super::wire::ExtensionIds;
 use crate::forward::{Rewrite, Shift};
@@ -77,6 +78,8 @@ pub(crate) struct Lane {
     pub(crate) repair_type: Option<u8>,
     /// Ids of the section's header extensions.
     pub(crate) ids: ExtensionIds,
+    /// Of sound: what is sent twice.
+    pub(crate) redundancy: Redundancy,
     mid: String,
     mid_known: bool,
     cname: String,
@@ -105,6 +108,7 @@ impl Lane {
             repair_ssrc,
             repair_type: None,
             ids,
+            redundancy: Redundancy::default(),
             mid: mid.to_owned(),
             mid_known: false,
             cname: String::new(),
@@ -176,14 +180,14 @@ impl Lane {
         dependency::renumber(bytes, rewrite.frame_number, out)
     }
 
-    /// Takes note of a packet that goes out.
-    pub(crate) fn sent(&mut self, rewrite: &Rewrite, packet: &Packet, now: Instant) {
+    /// Takes note of a packet that goes out, with its payload's length there.
+    pub(crate) fn sent(&mut self, rewrite: &Rewrite, packet: &Packet, bytes: usize, now: Instant) {
         let newest = rewrite.ext_seq > self.ext_seq_max;
         if newest {
             self.stretch(rewrite, packet);
         }
         self.packets = self.packets.wrapping_add(1);
-        self.bytes = self.bytes.wrapping_add(packet.payload.len() as u32);
+        self.bytes = self.bytes.wrapping_add(bytes as u32);
         if newest {
             self.ext_seq_max = rewrite.ext_seq;
             let clock_hz = packet.codec.clock_hz();
@@ -321,7 +325,7 @@ mod tests {
             } else {
                 rewriter.go_on(&packet, true).unwrap()
             };
-            lane.sent(&rewrite, &packet, now);
+            lane.sent(&rewrite, &packet, packet.payload.len(), now);
         }
         let mut find = |seq, now| lane.missing(seq, rtt, now).map(|o| (o.stream.0, o.ext_seq));
         assert_eq!(find(2, now), Some((0, 101)));
@@ -341,7 +345,7 @@ mod tests {
         assert!(lane.report(now).is_none(), "nothing was sent");
         // Half a second after the publisher's report.
         let packet = packet(7, 0, 1, 135_000, now);
-        lane.sent(&rewriter.start(&packet, true), &packet, now);
+        lane.sent(&rewriter.start(&packet, true), &packet, packet.payload.len(), now);
         let report = lane.report(now + Duration::from_millis(500)).unwrap();
         assert_eq!(report.ntp, 101 << 32);
         assert_eq!(report.timestamp, 180_000);

@@ -18,6 +18,7 @@
 //! | `lane` | one stream: its history in a few words, its reports |
 //! | `trend`, `estimator` | what the path carries |
 //! | `probe` | when to look for more |
+//! | `redundancy` | when sound is sent twice (RFC 2198) |
 //! | `pacer` | pictures spread over time where a path is narrow |
 
 pub(crate) mod estimator;
@@ -25,6 +26,7 @@ pub(crate) mod keys;
 pub(crate) mod lane;
 pub(crate) mod pacer;
 mod probe;
+mod redundancy;
 pub(crate) mod rtcp;
 mod seal;
 mod trend;
@@ -241,9 +243,11 @@ impl Egress {
         lane.repair_type = types.repair;
         lane.note_targets(packet);
         self.transport_seq += 1;
+        let out = &mut self.payload;
+        let red = types.red.filter(|_| lane.redundancy.wrap(types.media, rewrite, packet, out));
         let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
-            payload_type: types.media,
+            payload_type: red.unwrap_or(types.media),
             marker: rewrite.marker,
             seq: rewrite.ext_seq as u16,
             timestamp: rewrite.timestamp,
@@ -256,7 +260,8 @@ impl Egress {
         };
         header.write(&lane.ids, &mut self.header);
         let payload = match packet.shape {
-            Shape::Plain => &packet.payload[..],
+            Shape::Block { .. } if red.is_some() => &self.payload[..],
+            Shape::Plain | Shape::Block { .. } => &packet.payload[..],
             Shape::Pictures(pictures) => {
                 self.payload.clear();
                 self.payload.extend_from_slice(&packet.payload);
@@ -272,7 +277,7 @@ impl Egress {
             self.estimator.sent(self.transport_seq, bytes.len(), now);
             self.prober.sent(bytes.len());
         }
-        lane.sent(rewrite, packet, now);
+        lane.sent(rewrite, packet, payload.len(), now);
         self.reports_at.get_or_insert(now + lane::REPORT_INTERVAL);
         Ok(path.transmit(bytes))
     }
@@ -409,6 +414,7 @@ impl Egress {
         let lane = self.lanes.iter_mut().flatten().find(|lane| lane.ssrc == block.ssrc);
         let Some(lane) = lane else { return };
         lane.acknowledge();
+        lane.redundancy.report(block.fraction_lost, now);
         self.lost.0 += u32::from(block.fraction_lost);
         self.lost.1 += 1;
         let sent = self.reports.iter().rev().find(|(ntp, _)| *ntp == block.last_sr);

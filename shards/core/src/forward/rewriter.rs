@@ -277,7 +277,7 @@ fn picture_numbers(shape: Shape) -> (u16, u8) {
         Shape::Pictures(pictures) => {
             (pictures.picture_id.unwrap_or(0), pictures.tl0_pic_idx.unwrap_or(0))
         }
-        Shape::Plain => (0, 0),
+        Shape::Plain | Shape::Block { .. } => (0, 0),
     }
 }
 

@@ -153,7 +153,7 @@ mod tests {
     fn seen(payload: &[u8]) -> Result<(bool, Pictures), Malformed> {
         glance(payload).map(|glance| match glance.shape {
             Shape::Pictures(pictures) => (glance.keyframe, pictures),
-            Shape::Plain => panic!("VP8 has picture numbers"),
+            Shape::Plain | Shape::Block { .. } => panic!("VP8 has picture numbers"),
         })
     }
 

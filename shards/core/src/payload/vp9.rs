@@ -260,7 +260,7 @@ mod tests {
     fn patch(payload: &[u8], copy: &mut [u8], picture_id: u16, tl0_pic_idx: u8) {
         match parse(payload).unwrap().glance().shape {
             Shape::Pictures(pictures) => pictures.patch(copy, picture_id, tl0_pic_idx),
-            Shape::Plain => panic!("VP9 has picture numbers"),
+            Shape::Plain | Shape::Block { .. } => panic!("VP9 has picture numbers"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Payload types of one session, both ways.
 
-use antipode_base::media::Codec;
+use antipode_base::media::{Codec, Kind};
 use str0m::Rtc;
 use str0m::format::{Codec as Format, PayloadParams};
 use str0m::media::Pt;
@@ -13,6 +13,7 @@ struct Outgoing {
     codec: Codec,
     payload_type: u8,
     repair_type: Option<u8>,
+    red_type: Option<u8>,
 }
 
 /// The payload types of one codec towards the client.
@@ -22,6 +23,8 @@ pub(crate) struct PayloadTypes {
     pub(crate) media: u8,
     /// Of repeats; `None` when they were not negotiated.
     pub(crate) repair: Option<u8>,
+    /// Of redundant blocks of it (RFC 2198); `None` when the client does not take them.
+    pub(crate) red: Option<u8>,
 }
 
 /// Payload type → codec for what comes, codec → payload type for what goes. A session has one set
@@ -29,12 +32,14 @@ pub(crate) struct PayloadTypes {
 #[derive(Clone, Debug)]
 pub(crate) struct CodecTable {
     incoming: [Option<Codec>; 128],
+    /// What comes under this one are blocks (RFC 2198) of the codec.
+    red: Option<u8>,
     outgoing: Vec<Outgoing>,
 }
 
 impl Default for CodecTable {
     fn default() -> Self {
-        CodecTable { incoming: [None; 128], outgoing: Vec::new() }
+        CodecTable { incoming: [None; 128], red: None, outgoing: Vec::new() }
     }
 }
 
@@ -42,10 +47,16 @@ impl CodecTable {
     /// Reads what is negotiated; to be called after each offer and answer, with the client's
     /// sections: str0m's list also holds formats that the client never named.
     pub(crate) fn new(rtc: &Rtc, sections: &[Section<'_>]) -> Self {
-        let named = |pt: Pt| {
-            sections
-                .iter()
-                .any(|section| section.payload_types.iter().any(|text| text.parse() == Ok(*pt)))
+        let names = |section: &Section<'_>, pt: Pt| {
+            section.payload_types.iter().any(|text| text.parse() == Ok(*pt))
+        };
+        let named = |pt: Pt| sections.iter().any(|section| names(section, pt));
+        // A browser takes a payload type only in sections that name it, and any may get sound of ours.
+        let taken = |pt: &Pt| {
+            let mut ears = sections.iter().filter(|section| {
+                section.kind == Some(Kind::Audio) && section.receives && !section.stopped
+            });
+            ears.all(|section| names(section, *pt))
         };
         let mut table = CodecTable::default();
         let mut params: Vec<(Codec, &PayloadParams)> = rtc
@@ -57,6 +68,10 @@ impl CodecTable {
             .collect();
         for (codec, params) in &params {
             table.incoming[usize::from(*params.pt() & 0x7f)] = Some(*codec);
+            if let Some(red) = params.red().filter(|red| named(*red)) {
+                table.incoming[usize::from(*red & 0x7f)] = Some(*codec);
+                table.red = Some(*red);
+            }
         }
         // Where a codec has several formats, one that every decoder takes.
         params.sort_by_key(|(_, params)| unusual(params));
@@ -66,21 +81,31 @@ impl CodecTable {
                     codec,
                     payload_type: *params.pt(),
                     repair_type: params.resend().map(|pt| *pt),
+                    red_type: params.red().filter(taken).map(|pt| *pt),
                 });
             }
         }
         table
     }
 
-    /// What the client sends under this payload type.
+    /// What the client sends under this payload type, as it is or in blocks.
     pub(crate) fn codec(&self, pt: Pt) -> Option<Codec> {
         self.incoming.get(usize::from(*pt)).copied().flatten()
+    }
+
+    /// The payload type under which the client sends blocks (RFC 2198).
+    pub(crate) fn red(&self) -> Option<u8> {
+        self.red
     }
 
     /// Under which payload types the client takes this codec and repeats of it (RFC 4588).
     pub(crate) fn types(&self, codec: Codec) -> Option<PayloadTypes> {
         let known = self.outgoing.iter().find(|known| known.codec == codec)?;
-        Some(PayloadTypes { media: known.payload_type, repair: known.repair_type })
+        Some(PayloadTypes {
+            media: known.payload_type,
+            repair: known.repair_type,
+            red: known.red_type,
+        })
     }
 }
 

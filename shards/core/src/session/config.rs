@@ -103,7 +103,8 @@ impl SessionSetup {
             .set_sctp_max_message_size(DATA_PACKET_MAX as u32)
             .set_extension_map(extensions())
             .clear_codecs()
-            .enable_opus(true, false)
+            // Redundant sound too (RFC 2198).
+            .enable_opus(true, true)
             .enable_pcmu(true, false)
             .enable_pcma(true, false)
             .enable_vp8(true)

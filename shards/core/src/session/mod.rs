@@ -10,6 +10,7 @@ pub(crate) mod descriptors;
 mod negotiate;
 pub(crate) mod publications;
 pub(crate) mod slots;
+mod sound;
 
 use std::time::{Duration, Instant};
 
@@ -263,10 +264,7 @@ impl Session {
 
     fn event(&mut self, event: Event, now: Instant, fx: &mut Effects) {
         match event {
-            Event::RtpPacket(packet) => match self.incoming(packet, now, fx) {
-                Ok(packet) => fx.packets.push(packet),
-                Err(reason) => fx.drops.count(reason),
-            },
+            Event::RtpPacket(packet) => self.take(packet, now, fx),
             Event::Connected => {
                 self.connected = true;
                 self.consented = now;

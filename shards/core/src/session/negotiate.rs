@@ -13,6 +13,7 @@ use antipode_base::media::{Codec, Kind};
 use antipode_base::notice::Notice;
 use str0m::IceCreds;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::format::Codec as Format;
 use str0m::media::{Direction, MediaKind, Mid};
 
 use super::Session;
@@ -183,17 +184,33 @@ impl Session {
                 let known = self.publications.by_mid(section.mid.into());
                 let wish = known.map_or(wish, |publication| publication.codec_wish);
                 dress.payload_types = sdp::prefer(section, wish);
+                self.place_red(section, &mut dress.payload_types);
                 let codec = self.first_codec(formats, &dress.payload_types);
                 // Chromium strips what VP8 says of itself where descriptors are negotiated.
                 dress.without = (codec != Some(Codec::Av1)).then_some(descriptors::URI);
                 self.bind_section(section, codec, fx);
             } else {
+                dress.payload_types = sdp::prefer(section, None);
                 let ended = self.publications.by_mid(section.mid.into()).map(|p| p.track);
                 fx.stopped.extend(ended);
             }
             dresses.push(dress);
         }
         dresses
+    }
+
+    /// Redundant sound directly before its codec where it is welcome, so that the client sends it if it
+    /// sends that codec; else behind all.
+    fn place_red(&self, section: &Section<'_>, order: &mut Vec<String>) {
+        let known = self.publications.by_mid(section.mid.into());
+        let welcome = known
+            .or_else(|| self.publications.candidate(section))
+            .is_some_and(|publication| publication.red);
+        if let Some(red) = self.codecs.red()
+            && let Some(types) = self.codecs.types(Codec::Opus)
+        {
+            sdp::place(order, red, types.media, welcome);
+        }
     }
 
     /// The first of the answer is what the client sends.
@@ -306,7 +323,14 @@ impl Session {
         self.negotiation.last_id += 1;
         let id = self.negotiation.last_id;
         self.negotiation.pending = Some((id, pending));
-        let dress = Dress { credentials, sections: self.slots.dress() };
+        let mut sections = self.slots.dress();
+        // Before its redundant form, which str0m puts first: a client that does not know that
+        // must still find Opus as our first choice.
+        let opus = self.rtc.codec_config().find(|params| params.spec().codec == Format::Opus);
+        for section in &mut sections {
+            section.payload_types.extend(opus.map(|params| params.pt().to_string()));
+        }
+        let dress = Dress { credentials, sections };
         fx.notices.push_back(Notice::Offer {
             session: self.id,
             id,

@@ -7,6 +7,7 @@ use antipode_base::notice::LayerInfo;
 use str0m::media::{Mid, Rid};
 use str0m::rtp::Ssrc;
 
+use crate::red::Received;
 use crate::sdp::Section;
 
 /// One announced track.
@@ -22,12 +23,16 @@ pub(crate) struct Publication {
     pub(crate) client_id: String,
     /// What the client wants to send.
     pub(crate) codec_wish: Option<Codec>,
+    /// Redundant sound (RFC 2198) is welcome, from the client and towards viewers.
+    pub(crate) red: bool,
     /// Its section, once an offer had it.
     pub(crate) mid: Option<Mid>,
     /// What is sent, once that is settled.
     pub(crate) codec: Option<Codec>,
     /// Lowest layer first.
     pub(crate) layers: Vec<LayerInfo>,
+    /// Which packets of sound came.
+    pub(crate) received: Received,
 }
 
 impl Publication {
@@ -39,8 +44,18 @@ impl Publication {
         client_id: String,
         codec_wish: Option<Codec>,
     ) -> Self {
-        let (mid, codec, layers) = (None, None, Vec::new());
-        Publication { track, kind, source, client_id, codec_wish, mid, codec, layers }
+        Publication {
+            track,
+            kind,
+            source,
+            client_id,
+            codec_wish,
+            red: false,
+            mid: None,
+            codec: None,
+            layers: Vec::new(),
+            received: Received::default(),
+        }
     }
 
     /// Whether it is one of the room's voices, of which the loudest go on: sound whose source nobody
@@ -113,9 +128,14 @@ impl Publications {
         self.list.iter().find(|publication| publication.track == track)
     }
 
+    /// The same, to note what came.
+    pub(crate) fn get_mut(&mut self, track: TrackId) -> Option<&mut Publication> {
+        self.list.iter_mut().find(|publication| publication.track == track)
+    }
+
     /// Remembers what a track was settled on.
     pub(crate) fn settle(&mut self, track: TrackId, codec: Codec) -> Option<&Publication> {
-        let settled = self.list.iter_mut().find(|publication| publication.track == track)?;
+        let settled = self.get_mut(track)?;
         settled.codec = Some(codec);
         Some(settled)
     }
@@ -188,6 +208,7 @@ impl Publications {
             .ok_or(NotLearned::NoLayer)?;
         info.ssrc = *ssrc;
         info.repair_ssrc = repair.map_or(0, |ssrc| *ssrc);
+        publication.received = Received::default();
         let (track, layer) = (publication.track, info.layer);
         let microphone = publication.is_microphone();
         let incoming = Incoming { ssrc, track, layer, microphone, alone };

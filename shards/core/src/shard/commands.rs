@@ -31,9 +31,9 @@ impl Shard {
                     session.answered(id, &sdp, setup, now, fx);
                 });
             }
-            (Command::Publish { track, kind, client_id, codec, source, .. }, Some(key)) => {
+            (Command::Publish { track, kind, client_id, codec, source, red, .. }, Some(key)) => {
                 let announced = Publication::new(track, kind, source, client_id, codec);
-                self.publish(key, announced, now);
+                self.publish(key, Publication { red, ..announced }, now);
             }
             (Command::Unpublish { track, .. }, Some(key)) => self.unpublish(key, track),
             (Command::Mute { track, muted, .. }, Some(key)) => self.mute(key, track, muted),

@@ -1,6 +1,7 @@
 //! A shard and real clients (str0m on their side too) in memory, without time passing by itself.
 
 mod descriptors;
+mod sound;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -86,7 +87,12 @@ impl Scene {
 
     fn open_as(&mut self, n: usize, role: Role, transport: Transport, address: SocketAddr) {
         let map = descriptors::client_extensions();
-        let mut rtc = Rtc::builder().set_rtp_mode(true).set_extension_map(map).build(self.now);
+        let rtc = Rtc::builder().set_rtp_mode(true).set_extension_map(map).build(self.now);
+        self.open_with(n, role, rtc, (transport, address));
+    }
+
+    fn open_with(&mut self, n: usize, role: Role, mut rtc: Rtc, place: PeerAddress) {
+        let (transport, address) = place;
         rtc.add_local_candidate(Candidate::host(address, transport.protocol()).unwrap());
         let (connected, packets, astray) = (false, Vec::new(), false);
         let client = Client { rtc, transport, address, pending: None, connected, packets, astray };
@@ -149,8 +155,8 @@ impl Scene {
                 match output {
                     Output::Transmit(transmit) => {
                         let peer = (transmit.transport, transmit.destination);
-                        let to = |client: &&mut Client| (client.transport, client.address) == peer;
-                        let Some(client) = self.clients.iter_mut().find(to) else { continue };
+                        let to = |client: &Client| (client.transport, client.address) == peer;
+                        let Some(n) = self.clients.iter().position(to) else { continue };
                         let receive = Receive::new(
                             transmit.transport.protocol(),
                             transmit.local,
@@ -158,7 +164,9 @@ impl Scene {
                             &transmit.bytes,
                         );
                         let input = RtcInput::Receive(self.now, receive.unwrap());
-                        client.rtc.handle_input(input).unwrap();
+                        self.clients[n].rtc.handle_input(input).unwrap();
+                        // It keeps one packet until it is asked for it.
+                        self.drain_client(n);
                     }
                     Output::Notice(notice) => {
                         self.hear(&notice);

@@ -96,7 +96,8 @@ fn descriptors_are_negotiated_with_publishers_of_av1_alone() {
     for (codec, want) in [(Codec::Av1, true), (Codec::Vp8, false), (Codec::Vp9, false)] {
         let scene = call_in(codec);
         for (n, want) in [(0, want), (1, true)] {
-            let of = |notice: &&Notice| matches!(notice, Notice::Answer { session: of, .. } if *of == session(n));
+            let to = session(n);
+            let of = |notice: &&Notice| matches!(notice, Notice::Answer { session, .. } if *session == to);
             let Some(Notice::Answer { sdp, .. }) = scene.notices.iter().find(of) else {
                 panic!("no answer to {n}")
             };
