@@ -147,7 +147,7 @@ fn functions_fit_a_screen() {
             let close = format!("{})", " ".repeat(indent));
             let over =
                 |line: &&str| **line == *end || (line.starts_with(&close) && line.ends_with(';'));
-            let length = lines[at..].iter().position(|line| over(line)).map_or(1, |n| n + 1);
+            let length = lines[at..].iter().position(over).map_or(1, |n| n + 1);
             let body = !line.ends_with(';') && !line.ends_with('}');
             if body && length > FUNCTION_LINES_MAX {
                 let (name, number) = (&source.name, at + 1);

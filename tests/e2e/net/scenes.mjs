@@ -60,6 +60,8 @@ function quality(timeline, identity, from, to) {
 }
 
 const CAP_KBPS = 500;
+/** How long a viewer may take to find its layer. */
+const SETTLE_MS = 2_000;
 
 /** A viewer's link falls to less than the top layer needs, and recovers. */
 export async function cap(play) {
@@ -82,7 +84,8 @@ export async function cap(play) {
     longestWaitMs: whole.longestWaitMs,
     fpsSettled: settled < lifted ? fps(frames, settled, lifted) : 0,
     kbpsCapped: whole.kbps,
-    concealedPercent: whole.concealedPercent,
+    // Sound that was on its way behind the last large pictures comes late whatever is done.
+    concealedPercent: concealedPercent(timeline, 'alice', capped + SETTLE_MS, lifted),
     changesCapped: whole.changes,
     backMs: settledAfter(frames, lifted, end, isTop),
     firstTopMs: firstAfter(frames, lifted, end, isTop),

@@ -204,6 +204,11 @@ impl Lane {
             last.ext_seq_to = rewrite.ext_seq;
             return;
         }
+        let other = |last: &Stretch| (last.track, last.stream) != (packet.track, packet.stream());
+        if self.stretches.back().is_some_and(other) {
+            // It began with a keyframe: nobody needs what came before.
+            self.stretches.clear();
+        }
         if self.stretches.len() == STRETCHES_MAX {
             self.stretches.pop_front();
         }
@@ -214,6 +219,11 @@ impl Lane {
             stream: packet.stream(),
             shift: rewrite.shift,
         });
+    }
+
+    /// What was sent is not to be repeated any more: something else is about to take its place.
+    pub(crate) fn abandon(&mut self) {
+        self.stretches.clear();
     }
 
     /// What was sent under a number that the viewer misses; `None` when it is too long ago, was never
@@ -328,12 +338,14 @@ mod tests {
             lane.sent(&rewrite, &packet, packet.payload.len(), now);
         }
         let mut find = |seq, now| lane.missing(seq, rtt, now).map(|o| (o.stream.0, o.ext_seq));
-        assert_eq!(find(2, now), Some((0, 101)));
-        assert_eq!(find(2, now), None, "asked twice within a round trip");
-        assert_eq!(find(2, now + rtt), Some((0, 101)));
+        assert_eq!(find(2, now), None, "a keyframe has taken its place");
         assert_eq!(find(5, now), Some((2, 901)));
+        assert_eq!(find(5, now), None, "asked twice within a round trip");
+        assert_eq!(find(5, now + rtt), Some((2, 901)));
         assert_eq!(find(6, now), None, "not sent yet");
         assert_eq!(find(0, now), None, "before the first");
+        lane.abandon();
+        assert!(lane.missing(4, rtt, now).is_none());
     }
 
     #[test]

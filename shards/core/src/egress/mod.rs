@@ -115,6 +115,8 @@ pub(crate) struct Egress {
     lanes: Vec<Option<Lane>>,
     estimator: Estimator,
     prober: Prober,
+    /// The viewer does not get all that it could use.
+    narrow: bool,
     /// When the prober wants its next step.
     probe_at: Option<Instant>,
     /// Bytes of sound since `audio_since`, and the rate before.
@@ -139,6 +141,7 @@ impl Default for Egress {
             lanes: Vec::new(),
             estimator: Estimator::default(),
             prober: Prober::default(),
+            narrow: false,
             probe_at: None,
             audio_bytes: 0,
             audio_since: None,
@@ -222,6 +225,8 @@ impl Egress {
 
     /// What all that the viewer could use would come to; `None` when it has that.
     pub(crate) fn want(&mut self, rate: Option<Bitrate>, now: Instant) {
+        // Sound that is sent twice would take from pictures what they do not have.
+        self.narrow = rate.is_some();
         self.prober.want(rate, now);
         self.probe_at = self.prober.deadline(now);
     }
@@ -243,8 +248,9 @@ impl Egress {
         lane.repair_type = types.repair;
         lane.note_targets(packet);
         self.transport_seq += 1;
-        let out = &mut self.payload;
-        let red = types.red.filter(|_| lane.redundancy.wrap(types.media, rewrite, packet, out));
+        let (out, wide) = (&mut self.payload, !self.narrow);
+        let wrap = |_: &u8| lane.redundancy.wrap(types.media, rewrite, packet, wide, out);
+        let red = types.red.filter(wrap);
         let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
             payload_type: red.unwrap_or(types.media),

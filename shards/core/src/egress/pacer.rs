@@ -70,6 +70,18 @@ impl<T> Pacer<T> {
         self.queue.pop_front().map(|(_, item)| item)
     }
 
+    /// Takes out what need not be sent any more.
+    pub(crate) fn forget(&mut self, needless: impl Fn(&T) -> bool) {
+        self.queue.retain(|(_, item)| !needless(item));
+    }
+
+    /// Something that does not wait here goes out: the rest has so much less.
+    pub(crate) fn spend(&mut self, bytes: usize) {
+        if self.rate.is_some() {
+            self.credit -= bytes as f64;
+        }
+    }
+
     /// When [`Pacer::take`] may have more.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         (!self.queue.is_empty()).then_some(now + STEP)
@@ -122,7 +134,9 @@ mod tests {
         pacer.set_rate(Some(Bitrate(30_000)));
         let kept = (0..2 * PACED_PACKETS_MAX).filter(|n| pacer.offer(1_000, *n, now).is_ok());
         assert_eq!(kept.count(), PACED_PACKETS_MAX + 1);
+        pacer.spend(1_000);
+        pacer.forget(|item| item % 2 == 0);
         pacer.set_rate(None);
-        assert_eq!(std::iter::from_fn(|| pacer.take(now)).count(), PACED_PACKETS_MAX);
+        assert_eq!(std::iter::from_fn(|| pacer.take(now)).count(), PACED_PACKETS_MAX / 2);
     }
 }

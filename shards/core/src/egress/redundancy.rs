@@ -65,18 +65,19 @@ impl Redundancy {
         };
     }
 
-    /// Writes a packet's sound with earlier sound before it into `out`; `payload_type` is Opus's.
-    /// `false`: it goes as it is, because the path is good or nothing earlier is at hand.
+    /// Writes a packet's sound with earlier sound before it into `out`; `payload_type` is Opus's,
+    /// `pass_on` says that what the publisher sent redundantly may go on so. `false`: it goes as it is, because the path is good or nothing earlier is at hand.
     pub(crate) fn wrap(
         &mut self,
         payload_type: u8,
         rewrite: &Rewrite,
         packet: &Packet,
+        pass_on: bool,
         out: &mut Vec<u8>,
     ) -> bool {
         let Shape::Block { sent } = packet.shape else { return false };
         let most = if packet.payload.len() > TWICE_MAX { 1 } else { 2 };
-        let distance = self.earlier.max(usize::from(sent)).min(most);
+        let distance = self.earlier.max(usize::from(sent && pass_on)).min(most);
         if distance == 0 {
             self.encoder = None;
             return false;
@@ -126,7 +127,7 @@ mod tests {
                 0 => rewriter.start(&packet, false),
                 _ => rewriter.go_on(&packet, false).unwrap(),
             };
-            if !redundancy.wrap(OPUS, &rewrite, &packet, &mut out) {
+            if !redundancy.wrap(OPUS, &rewrite, &packet, true, &mut out) {
                 wrapped = 0;
                 continue;
             }

@@ -46,6 +46,15 @@ pub(crate) struct Offered {
     pub(crate) need_keyframe: Option<Layer>,
 }
 
+/// What a new grant led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// The viewer starves, or has ceased to.
+    pub(crate) turned: bool,
+    /// A stream that was too large has stopped.
+    pub(crate) stopped: bool,
+}
+
 impl Subscription {
     /// A subscription that waits for its first keyframe.
     pub(crate) fn new(session: usize, slot: usize, tune: Tune, rewriter: Rewriter) -> Self {
@@ -179,15 +188,21 @@ impl Subscription {
         self.tune = tune;
     }
 
-    /// Takes over what the bandwidth allows; what starved starts again at a keyframe. Returns whether
-    /// it starves or has ceased to.
-    pub(crate) fn grant(&mut self, grant: Grant) -> bool {
+    /// Takes over what the bandwidth allows. What starved starts again at a keyframe. A stream that is
+    /// too large stops at once: until the smaller one begins it would fill the queue that the smaller
+    /// one's keyframe has to pass. `svc` says that the layers share one stream.
+    pub(crate) fn grant(&mut self, grant: Grant, svc: bool) -> Granted {
         let before = std::mem::replace(&mut self.grant, grant);
         let turned = (before == Grant::Paused) != (grant == Grant::Paused);
-        if turned {
+        let too_large = match grant {
+            Grant::Rung { layer, .. } => self.selector.sent().is_some_and(|s| s.layer > layer),
+            Grant::Paused => false,
+        };
+        let stopped = too_large && !svc;
+        if turned || stopped {
             self.restart();
         }
-        turned
+        Granted { turned, stopped }
     }
 
     /// Nothing more is sent before a keyframe.

@@ -8,6 +8,7 @@ pub(crate) mod codecs;
 pub(crate) mod config;
 pub(crate) mod descriptors;
 mod negotiate;
+mod outgoing;
 pub(crate) mod publications;
 pub(crate) mod slots;
 mod sound;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use antipode_base::command::{Grants, OpenSession, Role};
 use antipode_base::ids::{MemberId, RoomId, SessionId, TrackId};
 use antipode_base::limits::{CONNECT_TIMEOUT, RTP_MAX};
-use antipode_base::media::{Codec, Kind, Layer};
+use antipode_base::media::{Codec, Layer};
 use antipode_base::notice::{EndReason, Notice, Quality};
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Extensions, Packet, SenderClock};
@@ -28,8 +29,7 @@ use str0m::{Event, IceCreds, Input, Output, Rtc, RtcError};
 
 use crate::effects::Effects;
 use crate::egress::pacer::Pacer;
-use crate::egress::{Egress, Repeat, keys};
-use crate::forward::Rewrite;
+use crate::egress::{Egress, keys};
 use crate::forward::allocation::Climb;
 use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::payload;
@@ -37,19 +37,12 @@ use channels::Channels;
 use codecs::CodecTable;
 use descriptors::Structures;
 use negotiate::Negotiation;
+use outgoing::Waiting;
 use publications::{Incoming, NotLearned, Publications};
 use slots::Slots;
 
 /// RFC 7675 §5.1: consent expires 30 s after the last check that was answered.
 const CONSENT: Duration = Duration::from_secs(30);
-
-/// A packet on its way out: numbered, not sealed.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    slot: usize,
-    rewrite: Rewrite,
-    packet: Packet,
-}
 
 /// See the module's documentation.
 pub(crate) struct Session {
@@ -205,17 +198,6 @@ impl Session {
         self.set_deadline(self.deadline);
     }
 
-    /// What viewers get of this turn leaves together, so that it can leave as one train.
-    pub(crate) fn send_queue(&mut self, now: Instant, fx: &mut Effects) {
-        if self.pace_at.is_some_and(|at| at <= now) {
-            self.pace(now, fx);
-        }
-        for transmit in self.queue.drain(..) {
-            fx.send(transmit);
-        }
-        self.set_deadline(self.deadline);
-    }
-
     fn set_deadline(&mut self, deadline: Instant) {
         let own =
             [self.egress.reports_at(), self.egress.probe_at(), self.allocate_at, self.pace_at];
@@ -367,56 +349,6 @@ impl Session {
         })?;
         self.report_live(incoming.track, codec, fx);
         Ok(incoming)
-    }
-
-    /// Takes one packet for the client. Sound, and pictures on a wide path, leave at the turn's end.
-    pub(crate) fn write(
-        &mut self,
-        slot: usize,
-        rewrite: &Rewrite,
-        packet: &Packet,
-        now: Instant,
-    ) -> Result<(), DropReason> {
-        if packet.codec.kind() == Kind::Audio || !self.pacer.is_pacing() {
-            return self.seal(slot, rewrite, packet, now);
-        }
-        let waiting = Waiting { slot, rewrite: *rewrite, packet: packet.clone() };
-        match self.pacer.offer(packet.payload.len(), waiting, now) {
-            Ok(Some(_)) => self.seal(slot, rewrite, packet, now),
-            Ok(None) => {
-                self.pace_at = self.pacer.deadline(now);
-                Ok(())
-            }
-            Err(_) => Err(DropReason::PacerFull),
-        }
-    }
-
-    /// Seals what may leave by now of what waits.
-    fn pace(&mut self, now: Instant, fx: &mut Effects) {
-        while let Some(Waiting { slot, rewrite, packet }) = self.pacer.take(now) {
-            if let Err(reason) = self.seal(slot, &rewrite, &packet, now) {
-                fx.drops.count(reason);
-            }
-        }
-        self.pace_at = self.pacer.deadline(now);
-    }
-
-    /// Seals one packet for the client; it leaves at the end of the turn.
-    fn seal(
-        &mut self,
-        slot: usize,
-        rewrite: &Rewrite,
-        packet: &Packet,
-        now: Instant,
-    ) -> Result<(), DropReason> {
-        let types = self.codecs.types(packet.codec).ok_or(DropReason::CodecNotNegotiated)?;
-        self.queue.push(self.egress.send(slot, types, rewrite, packet, now)?);
-        Ok(())
-    }
-
-    /// Seals one packet again.
-    pub(crate) fn repeat(&mut self, repeat: &Repeat, packet: &Packet, now: Instant) {
-        self.queue.extend(self.egress.repeat(repeat, packet, now));
     }
 
     /// Its bandwidth is to be shared out anew, soon.

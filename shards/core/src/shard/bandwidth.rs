@@ -100,15 +100,23 @@ impl Shard {
     }
 
     fn grant(&mut self, key: usize, track: TrackId, grant: Grant, now: Instant) {
-        let viewer = self.fabric.get_mut(track).and_then(|entry| entry.viewer(key));
-        let Some(viewer) = viewer.filter(|viewer| viewer.grant != grant) else { return };
-        if viewer.grant(grant) {
-            let paused = grant == Grant::Paused;
-            let session = self.sessions[key].id;
+        let Some(entry) = self.fabric.get_mut(track) else { return };
+        let svc = entry.svc;
+        let viewer = entry.viewer(key).filter(|viewer| viewer.grant != grant);
+        let Some(viewer) = viewer else { return };
+        let slot = viewer.slot;
+        let granted = viewer.grant(grant, svc);
+        let paused = grant == Grant::Paused;
+        let session = &mut self.sessions[key];
+        if granted.turned {
+            let session = session.id;
             self.fx.notices.push_back(Notice::Delivery { session, track, paused });
-            if !paused {
-                self.viewer_needs_keyframe(key, track, now);
-            }
+        }
+        if granted.turned || granted.stopped {
+            session.abandon(slot);
+        }
+        if granted.stopped || (granted.turned && !paused) {
+            self.viewer_needs_keyframe(key, track, now);
         }
     }
 
