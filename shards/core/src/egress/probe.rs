@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn fills_up_to_the_rate_and_no_further() {
-        // 1 Mbit/s wanted, 400 kbit/s of media: 1 Mbit/s, twice what is known, for 60 ms are 8 kB, 3 kB are there.
+        // 400 kbit/s of media; twice what is known for 60 ms are 8 kB, and 3 kB are there.
         let (begun, padding) = run(1_000_000, 1_000, 200, |_| 500_000);
         assert_eq!(begun, [0]);
         assert!((4_000..6_500).contains(&padding), "{padding}");

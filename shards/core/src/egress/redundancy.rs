@@ -66,7 +66,8 @@ impl Redundancy {
     }
 
     /// Writes a packet's sound with earlier sound before it into `out`; `payload_type` is Opus's,
-    /// `pass_on` says that what the publisher sent redundantly may go on so. `false`: it goes as it is, because the path is good or nothing earlier is at hand.
+    /// `pass_on` says that what the publisher sent redundantly may go on so. `false`: it goes as it is,
+    /// because the path is good or nothing earlier is at hand.
     pub(crate) fn wrap(
         &mut self,
         payload_type: u8,

@@ -2,12 +2,12 @@
 // Real browsers in network namespaces of their own; see net/ for the places, the wires and the scenes.
 // tests/e2e/net/measure.mjs prints the same figures without judging them.
 
-import './net/enter.mjs';
+import './enter.mjs';
 import assert from 'node:assert/strict';
 
-import { crowd } from './net/crowd.mjs';
-import { CAMERA, netTest } from './net/play.mjs';
-import * as scenes from './net/scenes.mjs';
+import { crowd } from './crowd.mjs';
+import { CAMERA, netTest } from './play.mjs';
+import * as scenes from './scenes.mjs';
 
 /** The longest and shortest that will do, each with the figure's name. */
 function atMost(figures, limits) {
