@@ -1,10 +1,14 @@
 //! Doors for the fuzz targets to what this crate keeps to itself. No part of its interface.
 
+use std::time::{Duration, Instant};
+
 use antipode_base::media::Codec;
 use antipode_relay::packet::Shape;
 use str0m::config::CryptoProvider;
 
+use crate::egress::estimator::Estimator;
 use crate::egress::keys;
+use crate::egress::rtcp::{self, Feedback};
 use crate::payload::dependency::{self, DESCRIPTOR_MAX, Descriptor, Structure};
 use crate::payload::{allocation, vp8, vp9};
 use crate::session::config::SessionSetup;
@@ -136,6 +140,33 @@ pub fn red(payload: &[u8], timestamp: u32) -> Option<Vec<(u8, u32, &[u8])>> {
     assert!(mended.iter().all(|ext_seq| !received.note(*ext_seq, 0)), "it counts as received");
     let all = blocks.redundant().chain([blocks.primary()]);
     Some(all.map(|block| (block.payload_type, block.timestamp, block.payload)).collect())
+}
+
+/// Reads a viewer's RTCP and lets an estimate follow what it says of packets that were sent a
+/// millisecond apart. Returns the estimate in bits a second.
+///
+/// # Panics
+/// When one report says more than its bytes can hold.
+pub fn report(compound: &[u8], now: Instant) -> u64 {
+    let mut estimator = Estimator::default();
+    for seq in 0..200u64 {
+        estimator.sent(seq, 1_000, now + Duration::from_millis(seq));
+    }
+    let end = now + Duration::from_millis(300);
+    let mut heard = 0;
+    rtcp::read(compound, |feedback| {
+        heard += 1;
+        match feedback {
+            Feedback::Transport(feedback) => {
+                estimator.feedback(&feedback, end);
+            }
+            Feedback::Cap(rate) => estimator.set_cap(rate),
+            Feedback::Report(block) => estimator.set_rtt(block.delay),
+            Feedback::Nack { .. } | Feedback::Keyframe { .. } => {}
+        }
+    });
+    assert!(heard <= compound.len() / 4, "{heard} of {} bytes", compound.len());
+    estimator.estimate().0
 }
 
 /// Scans a description and writes it again: refusing each section whose `mid` has an odd length,

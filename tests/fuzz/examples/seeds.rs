@@ -152,6 +152,12 @@ fn packet(folder: &Path) -> Outcome {
         ("red", 11, &[0, 0, 4, 0, 0xef, 0x0f, 0, 3, 0x6f, 0xfc, 0xaa, 0xab, 0xfc, 0xba]),
         ("red-empty-block", 11, &[0, 0, 0, 9, 0xef, 0x1e, 0, 0, 0xef, 0x0f, 0, 2, 0x6f, 1, 2, 3]),
         ("red-short", 11, &[0, 0, 0, 0, 0xef, 0x0f, 0, 2, 0x6f, 1, 2]),
+        ("report-remb", 12, b"\x8f\xce\0\x05\0\0\0\x01\0\0\0\0REMB\x01\x0a\xe8\x48\0\0\0\x09"),
+        (
+            "report-arrivals",
+            12,
+            b"\x8f\xcd\0\x06\0\0\0\x01\0\0\0\x09\0\x01\0\x06\0\0\x01\0\x20\x06\x04\x04\x04\x04\x04\x04",
+        ),
     ] {
         write(folder, name, &[&[selector], bytes].concat())?;
     }

@@ -1,9 +1,11 @@
 //! What the shard reads of packets by itself: data packets, the headers of payloads, redundant sound,
-//! and the header extensions that describe layers.
+//! the header extensions that describe layers, and the reports of viewers.
 //!
 //! The stamp is compared with how a client reads it: whatever a sender put into its packet, the
 //! receiver must see the sender that we stamped, and the destinations that we honoured.
 #![no_main]
+
+use std::time::Instant;
 
 use antipode_base::limits::{DATA_PACKET_MAX, RED_BLOCKS_MAX};
 use antipode_base::media::Codec;
@@ -30,15 +32,22 @@ const CODECS: [Codec; 8] = [
 fuzz_target!(init: panics::install(), |data: &[u8]| {
     panics::run(data, &[], || {
         let mut feed = Feed(data);
-        match feed.byte() % 12 {
+        match feed.byte() % 13 {
             8 => data_packet(feed.rest()),
             9 => dependency(feed),
             10 => allocation(feed.rest()),
             11 => red(feed),
+            12 => report(feed.rest()),
             codec => payload(CODECS[usize::from(codec)], feed.rest()),
         }
     });
 });
+
+/// Whatever a viewer reports, the estimate stays between its floor and its ceiling.
+fn report(compound: &[u8]) {
+    let estimate = antipode_core::fuzz::report(compound, Instant::now());
+    assert!((30_000..=100_000_000).contains(&estimate), "{estimate}");
+}
 
 fn data_packet(packet: &[u8]) {
     let Some((stamped, destinations)) = antipode_core::fuzz::stamp(packet, "al", "PA_1") else {
