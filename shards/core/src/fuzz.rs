@@ -179,7 +179,7 @@ pub fn dress(text: &str) -> (Vec<String>, String) {
         labels: Some(("PA_a|TR_b".to_owned(), "TR_b".to_owned())),
         payload_types: sdp::prefer(section, Some(Codec::Av1)),
         without: Some(descriptors::URI),
-        refused: (section.mid.len() % 2 == 1).then(|| "96".to_owned()),
+        refused: section.mid.len() % 2 == 1,
     });
     let dress = sdp::Dress { credentials: None, sections: dressed.collect() };
     (mids, dress.apply(text))

@@ -114,8 +114,8 @@ pub(crate) struct SectionDress {
     pub(crate) payload_types: Vec<String>,
     /// The header extension of this URI is not negotiated.
     pub(crate) without: Option<&'static str>,
-    /// Refuse the section: the peer has no codec that we have. Holds a payload type of the offer.
-    pub(crate) refused: Option<String>,
+    /// Refuse the section: the peer has no codec that we have.
+    pub(crate) refused: bool,
 }
 
 /// How an SDP of str0m is to be changed.
@@ -161,8 +161,7 @@ impl Dress {
             return Some(line.split(" ufrag ").next().unwrap_or(line).to_owned());
         }
         if let Some(mids) = line.strip_prefix("a=group:BUNDLE") {
-            let refused =
-                |mid: &&str| self.sections.iter().any(|s| s.mid == **mid && s.refused.is_some());
+            let refused = |mid: &&str| self.sections.iter().any(|s| s.mid == **mid && s.refused);
             let kept: Vec<&str> = mids.split_whitespace().filter(|mid| !refused(mid)).collect();
             return Some(format!("a=group:BUNDLE {}", kept.join(" ")));
         }
@@ -175,8 +174,8 @@ impl Dress {
 
 impl SectionDress {
     fn line(&self, line: &str) -> Option<String> {
-        if let Some(payload_type) = &self.refused {
-            return self.refused_line(line, payload_type);
+        if self.refused {
+            return refused_line(line);
         }
         if line.starts_with("m=") {
             return Some(self.media_line(line));
@@ -201,19 +200,6 @@ impl SectionDress {
         }
     }
 
-    /// RFC 3264 §6: a refused section has port 0, and still a format.
-    fn refused_line(&self, line: &str, payload_type: &str) -> Option<String> {
-        if let Some(media) = line.strip_prefix("m=") {
-            let kind = media.split_whitespace().next().unwrap_or("video");
-            return Some(format!("m={kind} 0 UDP/TLS/RTP/SAVPF {payload_type}"));
-        }
-        if matches!(line, "a=sendrecv" | "a=sendonly" | "a=recvonly") {
-            return Some("a=inactive".to_owned());
-        }
-        let keep = line.starts_with("a=mid:") || line == "a=inactive" || line.starts_with("c=");
-        keep.then(|| line.to_owned())
-    }
-
     /// The answer keeps the offer's order of formats: the first is what the client sends.
     fn media_line(&self, line: &str) -> String {
         let mut words: Vec<&str> = line.split_whitespace().collect();
@@ -223,6 +209,20 @@ impl SectionDress {
         }
         words.join(" ")
     }
+}
+
+/// RFC 3264 §6: a refused section has port 0, and still a format, which means nothing. It is the one
+/// that needs no line of its own: there are parsers that miss it, refused or not.
+fn refused_line(line: &str) -> Option<String> {
+    if let Some(media) = line.strip_prefix("m=") {
+        let kind = media.split_whitespace().next().unwrap_or("video");
+        return Some(format!("m={kind} 0 UDP/TLS/RTP/SAVPF 0"));
+    }
+    if matches!(line, "a=sendrecv" | "a=sendonly" | "a=recvonly") {
+        return Some("a=inactive".to_owned());
+    }
+    let keep = line.starts_with("a=mid:") || line == "a=inactive" || line.starts_with("c=");
+    keep.then(|| line.to_owned())
 }
 
 /// The member's part of a stream label such as `PA_x|TR_y`.
@@ -320,11 +320,7 @@ mod tests {
                     ..Default::default()
                 },
                 SectionDress { mid: "1".to_owned(), ..Default::default() },
-                SectionDress {
-                    mid: "2".to_owned(),
-                    refused: Some("98".to_owned()),
-                    ..Default::default()
-                },
+                SectionDress { mid: "2".to_owned(), refused: true, ..Default::default() },
             ],
         };
         let out = dress.apply(ANSWER);
@@ -346,7 +342,7 @@ mod tests {
                 "m=audio 9 UDP/TLS/RTP/SAVPF 111",
                 "a=mid:1",
                 "a=sendonly",
-                "m=video 0 UDP/TLS/RTP/SAVPF 98",
+                "m=video 0 UDP/TLS/RTP/SAVPF 0",
                 "a=mid:2",
                 "a=inactive",
             ]

@@ -176,9 +176,7 @@ impl Session {
             let own = answered.iter().find(|own| own.mid == section.mid && !own.stopped);
             let formats = own.map_or(&[][..], |own| &own.payload_types);
             let mut dress = SectionDress { mid: section.mid.to_owned(), ..Default::default() };
-            if formats.is_empty() && !section.stopped {
-                dress.refused = section.payload_types.first().map(|pt| (*pt).to_owned());
-            }
+            dress.refused = formats.is_empty() && !section.stopped;
             if section.sends && !section.stopped {
                 let wish = self.publications.candidate(section).and_then(|p| p.codec_wish);
                 let known = self.publications.by_mid(section.mid.into());
