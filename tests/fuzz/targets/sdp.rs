@@ -115,7 +115,8 @@ fn check_replies(heard: &[Notice], offered: u32, offer: &str) -> usize {
                     let lines = text.lines().filter_map(|line| line.strip_prefix("a=mid:"));
                     lines.map(|mid| mid.trim().to_owned()).collect()
                 };
-                assert_eq!(mids(sdp), mids(offer), "the sections of {sdp}");
+                let (ours, theirs) = (mids(sdp), mids(offer));
+                assert!(ours == theirs, "sections {ours:?} for {theirs:?} in {sdp}");
             }
             Notice::NegotiationFailed { id, reason, .. } => {
                 assert_eq!(*id, offered);

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use antipode_base::command::Role;
 use antipode_base::ids::TrackId;
-use antipode_base::limits::{SDP_MAX, SUBSCRIPTIONS_PER_SESSION_MAX, TRACKS_PER_SESSION_MAX};
 use antipode_base::media::{Codec, Kind};
 use antipode_base::notice::Notice;
 use str0m::IceCreds;
@@ -25,15 +24,15 @@ use super::publications::Bound;
 use crate::effects::Effects;
 use crate::egress::lane::Lane;
 use crate::egress::wire::ExtensionIds;
+use crate::sdp::check::Formats;
 use crate::sdp::{self, Dress, Section, SectionDress};
-
-/// Sections of one description: all that a session may send and receive, and the data channels.
-const SECTIONS_MAX: usize = SUBSCRIPTIONS_PER_SESSION_MAX + TRACKS_PER_SESSION_MAX + 1;
 
 /// Where the exchange of descriptions stands.
 pub(crate) struct Negotiation {
     /// Something changed that the client must be told by a description.
     pub(crate) wanted: bool,
+    /// What the client's payload types mean.
+    formats: Formats,
     /// Offers of the client so far.
     offers: u64,
     /// We asked the client to offer again and wait for it.
@@ -52,6 +51,7 @@ impl Negotiation {
     pub(crate) fn new(role: Role) -> Self {
         Negotiation {
             wanted: role == Role::Subscribe,
+            formats: Formats::default(),
             offers: 0,
             asked: false,
             pending: None,
@@ -125,7 +125,7 @@ impl Session {
         if self.role == Role::Subscribe {
             return Err("the server offers on this connection".to_owned());
         }
-        let sections = checked(text)?;
+        let sections = self.negotiation.formats.check(text)?;
         let offer = SdpOffer::from_sdp_string(text).map_err(|error| error.to_string())?;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| error.to_string())?;
         self.codecs = CodecTable::new(&self.rtc, &sections);
@@ -362,7 +362,7 @@ impl Session {
         now: Instant,
         fx: &mut Effects,
     ) -> Result<(), String> {
-        let sections = checked(text)?;
+        let sections = self.negotiation.formats.check(text)?;
         let pending = self.negotiation.pending.take_if(|(pending, _)| *pending == id);
         let Some((_, pending)) = pending else {
             // To an offer that was given up for a restart: its answer may still be on its way.
@@ -381,25 +381,4 @@ impl Session {
         fx.announced.extend(self.slots.announce(now));
         Ok(())
     }
-}
-
-/// Limits before str0m parses anything.
-fn checked(text: &str) -> Result<Vec<Section<'_>>, String> {
-    if text.len() > SDP_MAX {
-        return Err(format!("a description of {} bytes, {SDP_MAX} are allowed", text.len()));
-    }
-    let sections = sdp::scan(text);
-    if sections.len() > SECTIONS_MAX {
-        return Err(format!("{} media sections, {SECTIONS_MAX} are allowed", sections.len()));
-    }
-    // str0m would leave them out, and an answer must have as many sections as its offer.
-    let mut data = 0;
-    for media in text.lines().filter_map(|line| line.strip_prefix("m=")) {
-        match media.split_whitespace().next() {
-            Some("audio" | "video") => {}
-            Some("application") if data == 0 => data = 1,
-            _ => return Err("a section that is no sound, no picture and not the data".to_owned()),
-        }
-    }
-    Ok(sections)
 }

@@ -4,6 +4,8 @@
 //! what our own sections shall name. [`scan`] reads the first, [`Dress`] writes the second. Both look
 //! at single lines and know nothing of sessions.
 
+pub(crate) mod check;
+
 use antipode_base::media::{Codec, Kind};
 
 /// One media section of an SDP.
