@@ -127,7 +127,10 @@ impl Session {
         }
         let sections = self.negotiation.formats.check(text)?;
         let offer = SdpOffer::from_sdp_string(text).map_err(|error| error.to_string())?;
-        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| error.to_string())?;
+        self.lend_streams();
+        let answer = self.rtc.sdp_api().accept_offer(offer);
+        self.open_lanes(setup);
+        let answer = answer.map_err(|error| error.to_string())?;
         self.codecs = CodecTable::new(&self.rtc, &sections);
         let credentials = self.own_credentials(setup);
         let mut dress = self.bind_sections(&sections, &answer.to_sdp_string(), fx);
@@ -259,19 +262,34 @@ impl Session {
         Some([(theirs.ufrag, ours.ufrag), (theirs.pass, ours.pass)])
     }
 
+    /// Lets str0m know the streams of our slots again: its descriptions name them, and it would choose
+    /// other ones. To be called before each step, and [`Session::open_lanes`] after it.
+    fn lend_streams(&mut self) {
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            let Some(lane) = self.egress.lane_mut(at) else { continue };
+            if self.rtc.media(slot.mid).is_some() {
+                let (ssrc, repair) = (lane.ssrc.into(), lane.repair_ssrc.map(Into::into));
+                self.rtc.direct_api().declare_stream_tx(ssrc, repair, slot.mid, None);
+            }
+        }
+    }
+
     /// Gives each slot that is negotiated its stream: SSRCs are str0m's choice, since its
     /// descriptions name them.
+    ///
+    /// str0m forgets the stream at once. It would report on it, with a clock and counters that are not
+    /// ours, and it would seal that under the keys, the SSRC and the indices of our own reports: a pad
+    /// used twice (RFC 3711 §9.1), and a replay to the client, which drops one of the two.
     fn open_lanes(&mut self, setup: &mut SessionSetup) {
         for (at, slot) in self.slots.iter_mut().enumerate() {
-            if self.egress.has_lane(at) {
-                continue;
-            }
             let Some(media) = self.rtc.media(slot.mid) else { continue };
             let ids = ExtensionIds::of(media);
             let mut api = self.rtc.direct_api();
-            if let Some(stream) = api.stream_tx_by_mid(slot.mid, None) {
-                let repair = stream.rtx().map(|ssrc| *ssrc);
-                let lane = Lane::new(*stream.ssrc(), repair, &slot.mid, ids, setup.repair_seq());
+            let Some(stream) = api.stream_tx_by_mid(slot.mid, None) else { continue };
+            let (ssrc, repair) = (stream.ssrc(), stream.rtx().map(|ssrc| *ssrc));
+            api.remove_stream_tx(ssrc);
+            if !self.egress.has_lane(at) {
+                let lane = Lane::new(*ssrc, repair, &slot.mid, ids, setup.repair_seq());
                 self.egress.set_lane(at, lane);
             }
         }
@@ -281,6 +299,7 @@ impl Session {
     fn make_offer(&mut self, setup: &mut SessionSetup, fx: &mut Effects) {
         self.negotiation.wanted = false;
         self.slots.assign();
+        self.lend_streams();
         let mut api = self.rtc.sdp_api();
         if self.negotiation.last_id == 0 {
             for config in channels::configs() {
@@ -312,7 +331,9 @@ impl Session {
         }
         let restart = std::mem::take(&mut self.negotiation.restart);
         let theirs = restart.then(|| api.ice_restart(true));
-        let Some((offer, pending)) = api.apply() else { return };
+        let offer = api.apply();
+        self.open_lanes(setup);
+        let Some((offer, pending)) = offer else { return };
         self.slots.assign();
         let credentials = theirs.map(|theirs| {
             let ours = self.negotiation.next_credentials.insert(setup.credentials());
@@ -370,14 +391,15 @@ impl Session {
             return if stale { Ok(()) } else { Err("no such offer was made".to_owned()) };
         };
         let answer = SdpAnswer::from_sdp_string(text).map_err(|error| error.to_string())?;
+        self.lend_streams();
         let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
+        self.open_lanes(setup);
         accepted.map_err(|error| error.to_string())?;
         if let Some(ours) = self.negotiation.next_credentials.take() {
             self.rtc.direct_api().set_local_ice_credentials(ours.clone());
             self.retired = Some(std::mem::replace(&mut self.credentials, ours));
         }
         self.codecs = CodecTable::new(&self.rtc, &sections);
-        self.open_lanes(setup);
         fx.announced.extend(self.slots.announce(now));
         Ok(())
     }

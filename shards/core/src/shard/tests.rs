@@ -1,6 +1,7 @@
 //! A shard and real clients (str0m on their side too) in memory, without time passing by itself.
 
 mod descriptors;
+mod reports;
 mod sound;
 
 use std::net::SocketAddr;
@@ -34,6 +35,8 @@ struct Client {
     pending: Option<SdpPendingOffer>,
     connected: bool,
     packets: Vec<RtpPacket>,
+    /// Sealed RTCP that came.
+    reports: Vec<Vec<u8>>,
     /// Only its STUN reaches the shard: the rest lands on another one, which knows nothing of it.
     astray: bool,
 }
@@ -94,8 +97,16 @@ impl Scene {
     fn open_with(&mut self, n: usize, role: Role, mut rtc: Rtc, place: PeerAddress) {
         let (transport, address) = place;
         rtc.add_local_candidate(Candidate::host(address, transport.protocol()).unwrap());
-        let (connected, packets, astray) = (false, Vec::new(), false);
-        let client = Client { rtc, transport, address, pending: None, connected, packets, astray };
+        let client = Client {
+            rtc,
+            transport,
+            address,
+            pending: None,
+            connected: false,
+            packets: Vec::new(),
+            reports: Vec::new(),
+            astray: false,
+        };
         assert_eq!(self.clients.len(), n);
         self.clients.push(client);
         self.command(Command::OpenSession(OpenSession {
@@ -163,6 +174,9 @@ impl Scene {
                             transmit.destination,
                             &transmit.bytes,
                         );
+                        if matches!(transmit.bytes[..], [128..=191, 192..=223, ..]) {
+                            self.clients[n].reports.push(transmit.bytes.clone());
+                        }
                         let input = RtcInput::Receive(self.now, receive.unwrap());
                         self.clients[n].rtc.handle_input(input).unwrap();
                         // It keeps one packet until it is asked for it.
