@@ -38,13 +38,23 @@ pub(crate) struct Negotiation {
     /// We asked the client to offer again and wait for it.
     asked: bool,
     /// Our offer that waits for its answer.
-    pending: Option<(u32, SdpPendingOffer)>,
+    pending: Option<Pending>,
+    /// It is to be said again.
+    repeat: bool,
     /// Number of our last offer.
     last_id: u32,
     /// The next offer of ours restarts ICE.
     restart: bool,
     /// Credentials that take force with the answer to a restart.
     next_credentials: Option<IceCreds>,
+}
+
+/// An offer of ours that is not answered.
+struct Pending {
+    id: u32,
+    offer: SdpPendingOffer,
+    /// As it was told.
+    notice: Notice,
 }
 
 impl Negotiation {
@@ -55,6 +65,7 @@ impl Negotiation {
             offers: 0,
             asked: false,
             pending: None,
+            repeat: false,
             last_id: 0,
             restart: false,
             next_credentials: None,
@@ -69,10 +80,12 @@ impl Session {
         self.dirty = true;
     }
 
-    /// The next offer of ours restarts ICE, and an unanswered one is given up.
+    /// The next offer of ours restarts ICE. One that waits for its answer is said again first, since it or
+    /// its answer may be lost. It cannot be given up: a client that took it has its sections, and another
+    /// offer could not name them, as str0m chooses their names.
     pub(crate) fn want_ice_restart(&mut self) {
         if self.role == Role::Subscribe {
-            self.negotiation.pending = None;
+            self.negotiation.repeat = self.negotiation.pending.is_some();
             self.negotiation.restart = true;
             self.want_negotiation();
         }
@@ -88,13 +101,20 @@ impl Session {
             Role::Subscribe if self.negotiation.pending.is_none() => {
                 self.make_offer(setup, fx);
             }
+            Role::Subscribe => {
+                if let Some(pending) = self.negotiation.pending.as_ref()
+                    && std::mem::take(&mut self.negotiation.repeat)
+                {
+                    fx.notices.push_back(pending.notice.clone());
+                }
+            }
             Role::Both if self.negotiation.offers > 0 && !self.negotiation.asked => {
                 let (audio, video) = self.slots.assign();
                 self.negotiation.wanted = false;
                 self.negotiation.asked = true;
                 fx.notices.push_back(Notice::NeedSections { session: self.id, audio, video });
             }
-            Role::Subscribe | Role::Both => {}
+            Role::Both => {}
         }
     }
 
@@ -151,6 +171,8 @@ impl Session {
                 None => dress.push(own),
             }
         }
+        // An answer is taken, or the session cannot go on.
+        self.slots.taken();
         self.negotiation.offers += 1;
         self.negotiation.asked = false;
         self.negotiation.wanted = audio > 0 || video > 0;
@@ -341,7 +363,6 @@ impl Session {
         });
         self.negotiation.last_id += 1;
         let id = self.negotiation.last_id;
-        self.negotiation.pending = Some((id, pending));
         let mut sections = self.slots.dress();
         // Before its redundant form, which str0m puts first: a client that does not know that
         // must still find Opus as our first choice.
@@ -350,12 +371,10 @@ impl Session {
             section.payload_types.extend(opus.map(|params| params.pt().to_string()));
         }
         let dress = Dress { credentials, sections };
-        fx.notices.push_back(Notice::Offer {
-            session: self.id,
-            id,
-            sdp: dress.apply(&offer.to_sdp_string()),
-            slots: self.slots.notice(),
-        });
+        let sdp = dress.apply(&offer.to_sdp_string());
+        let notice = Notice::Offer { session: self.id, id, sdp, slots: self.slots.notice() };
+        fx.notices.push_back(notice.clone());
+        self.negotiation.pending = Some(Pending { id, offer: pending, notice });
     }
 
     /// Takes the client's answer to our offer `id`.
@@ -384,9 +403,9 @@ impl Session {
         fx: &mut Effects,
     ) -> Result<(), String> {
         let sections = self.negotiation.formats.check(text)?;
-        let pending = self.negotiation.pending.take_if(|(pending, _)| *pending == id);
-        let Some((_, pending)) = pending else {
-            // To an offer that was given up for a restart: its answer may still be on its way.
+        let pending = self.negotiation.pending.take_if(|pending| pending.id == id);
+        let Some(Pending { offer: pending, .. }) = pending else {
+            // To an offer that was said again: both answers may arrive.
             let stale = id <= self.negotiation.last_id;
             return if stale { Ok(()) } else { Err("no such offer was made".to_owned()) };
         };
@@ -400,6 +419,7 @@ impl Session {
             self.retired = Some(std::mem::replace(&mut self.credentials, ours));
         }
         self.codecs = CodecTable::new(&self.rtc, &sections);
+        self.slots.taken();
         fx.announced.extend(self.slots.announce(now));
         Ok(())
     }

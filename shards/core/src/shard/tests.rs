@@ -37,8 +37,20 @@ struct Client {
     packets: Vec<RtpPacket>,
     /// Sealed RTCP that came.
     reports: Vec<Vec<u8>>,
+    /// What it does with an offer.
+    taking: Taking,
     /// Only its STUN reaches the shard: the rest lands on another one, which knows nothing of it.
     astray: bool,
+}
+
+/// What becomes of an offer of the shard's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taking {
+    Answered,
+    /// It is lost on its way.
+    Lost,
+    /// It arrives, and its answer is lost.
+    AnswerLost,
 }
 
 /// One shard, some clients, one clock.
@@ -105,6 +117,7 @@ impl Scene {
             connected: false,
             packets: Vec::new(),
             reports: Vec::new(),
+            taking: Taking::Answered,
             astray: false,
         };
         assert_eq!(self.clients.len(), n);
@@ -207,8 +220,15 @@ impl Scene {
         }
         if let Notice::Offer { session, id, sdp, .. } = notice {
             let client = &mut self.clients[session.0 as usize - 1];
+            let taking = client.taking;
+            if taking == Taking::Lost {
+                return;
+            }
             let offer = SdpOffer::from_sdp_string(sdp).expect("our offers are SDP");
             let answer = client.rtc.sdp_api().accept_offer(offer).expect("it can be answered");
+            if taking == Taking::AnswerLost {
+                return;
+            }
             let (session, id, sdp) = (*session, *id, answer.to_sdp_string());
             self.shard.handle(Input::Command(Command::Answer { session, id, sdp }), self.now);
         }
