@@ -6,6 +6,7 @@
 
 pub(crate) mod check;
 
+use antipode_base::limits::LAYERS_MAX;
 use antipode_base::media::{Codec, Kind};
 
 /// One media section of an SDP.
@@ -27,6 +28,8 @@ pub(crate) struct Section<'a> {
     pub(crate) track_label: Option<&'a str>,
     /// `a=simulcast:send`, in its order; the first of alternatives (RFC 8853 §5.1).
     pub(crate) rids: Vec<&'a str>,
+    /// `a=ssrc-group:SIM`, lowest layer first: a simulcast from before there were rids.
+    pub(crate) simulcast_ssrcs: Vec<u32>,
     /// Payload types as the `m=` line has them.
     pub(crate) payload_types: Vec<&'a str>,
     /// Payload type and encoding name of each `a=rtpmap`.
@@ -81,6 +84,7 @@ fn section(media: &str) -> Section<'_> {
         stopped,
         track_label: None,
         rids: Vec::new(),
+        simulcast_ssrcs: Vec::new(),
         payload_types,
         encodings: Vec::new(),
     }
@@ -99,6 +103,12 @@ fn attribute<'a>(section: &mut Section<'a>, line: &'a str) {
         "ssrc" if section.track_label.is_none() => {
             section.track_label =
                 value.split_once(" msid:").and_then(|(_, labels)| labels.split_whitespace().nth(1));
+        }
+        "ssrc-group" => {
+            if let Some(ssrcs) = value.strip_prefix("SIM ") {
+                let ssrcs = ssrcs.split_whitespace().filter_map(|ssrc| ssrc.parse().ok());
+                section.simulcast_ssrcs = ssrcs.take(LAYERS_MAX).collect();
+            }
         }
         "simulcast" => {
             let mut words = value.split_whitespace();
@@ -290,6 +300,7 @@ mod tests {
         m=video 9 UDP/TLS/RTP/SAVPF 96 97 45\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n\
         a=rtpmap:45 AV1/90000\r\na=msid:stream cid-1\r\n\
         a=sendonly\r\na=rid:q send\r\na=rid:h send\r\na=simulcast:send q;~h,f\r\n\
+        a=ssrc-group:FID 5 9\r\na=ssrc-group:SIM 5 6 x 7 8\r\n\
         m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n\
         m=audio 0 UDP/TLS/RTP/SAVPF 0\r\na=mid:3\r\na=inactive\r\na=ssrc:7 msid:s cid-2\r\n";
 
@@ -310,6 +321,7 @@ mod tests {
             ]
         );
         assert_eq!(sections[1].rids, ["q", "h"]);
+        assert_eq!(sections[1].simulcast_ssrcs, [5, 6, 7], "and no more than there are layers");
         assert_eq!(prefer(&sections[1], Some(Codec::Av1)), ["45", "96", "97"]);
         assert_eq!(prefer(&sections[1], None), ["96", "97", "45"]);
     }
