@@ -35,6 +35,9 @@ pub(crate) mod wire;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use antipode_base::limits::{
+    MISSED_PER_REPORT_MAX, PROBE_PACKETS_MAX, REPEATS_PER_REPORT_MAX, REPORTS_MAX,
+};
 use antipode_base::media::{Bitrate, Kind};
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Packet, Shape};
@@ -52,19 +55,13 @@ use rtcp::Feedback;
 use seal::Seal;
 use wire::Header;
 
-/// Repeats that one RTCP packet can cause. A flood of requests is cut here.
-const REPEATS_PER_REPORT_MAX: usize = 64;
 /// Padding of one packet of a probe (RFC 3550 §5.1: its length fits one byte).
 const PROBE_PADDING: usize = 255;
-/// Packets of padding at one step of a probe: what a hostile estimate could ask for is cut here.
-const PROBE_PACKETS_MAX: usize = 128;
 /// Round-trip time before any is known.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);
 /// Sound before any was measured, and the window in which it is.
 const AUDIO_UNKNOWN: Bitrate = Bitrate(40_000);
 const AUDIO_WINDOW: Duration = Duration::from_millis(400);
-/// Sender reports whose sending times are remembered, for the round-trip time.
-const REPORTS_MAX: usize = 16;
 
 /// What a viewer's RTCP asks for.
 #[derive(Debug, Default)]
@@ -75,6 +72,8 @@ pub(crate) struct Heard {
     pub(crate) keyframes: Vec<usize>,
     /// The estimate changed much.
     pub(crate) estimate_moved: bool,
+    /// Missing packets that were looked at.
+    missed: usize,
 }
 
 /// A repeat that the shard must look up.
@@ -128,8 +127,10 @@ pub(crate) struct Egress {
     lost: (u32, u32),
     reports_at: Option<Instant>,
     reports: Vec<(u32, Instant)>,
+    /// What is written before it is sealed.
     header: Vec<u8>,
     payload: Vec<u8>,
+    described: [u8; DESCRIPTOR_MAX],
 }
 
 impl Default for Egress {
@@ -153,6 +154,7 @@ impl Default for Egress {
             reports: Vec::new(),
             header: Vec::new(),
             payload: Vec::new(),
+            described: [0; DESCRIPTOR_MAX],
         }
     }
 }
@@ -251,7 +253,6 @@ impl Egress {
         let (out, wide) = (&mut self.payload, !self.narrow);
         let wrap = |_: &u8| lane.redundancy.wrap(types.media, rewrite, packet, wide, out);
         let red = types.red.filter(wrap);
-        let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
             payload_type: red.unwrap_or(types.media),
             marker: rewrite.marker,
@@ -261,7 +262,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
-            descriptor: lane.describe(rewrite, packet, &mut described),
+            descriptor: lane.describe(rewrite, packet, &mut self.described),
             padded: false,
         };
         header.write(&lane.ids, &mut self.header);
@@ -279,12 +280,11 @@ impl Egress {
         if packet.codec.kind() == Kind::Audio {
             self.audio_bytes += bytes.len() as u64;
         }
-        if lane.ids.has_transport_cc() {
-            self.estimator.sent(self.transport_seq, bytes.len(), now);
-            self.prober.sent(bytes.len());
-        }
         lane.sent(rewrite, packet, payload.len(), now);
         self.reports_at.get_or_insert(now + lane::REPORT_INTERVAL);
+        if lane.ids.has_transport_cc() {
+            self.note_sent(bytes.len(), now);
+        }
         Ok(path.transmit(bytes))
     }
 
@@ -302,7 +302,6 @@ impl Egress {
         let rewrite = repeat.origin.shift.apply(packet);
         let ext_seq = lane.next_repair_seq();
         self.transport_seq += 1;
-        let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
             payload_type,
             marker: rewrite.marker,
@@ -312,7 +311,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
-            descriptor: lane.describe(&rewrite, packet, &mut described),
+            descriptor: lane.describe(&rewrite, packet, &mut self.described),
             padded: false,
         };
         header.write(&lane.ids, &mut self.header);
@@ -324,10 +323,15 @@ impl Egress {
         }
         let bytes = seal.rtp(&self.header, &self.payload, ssrc, ext_seq);
         if lane.ids.has_transport_cc() {
-            self.estimator.sent(self.transport_seq, bytes.len(), now);
-            self.prober.sent(bytes.len());
+            self.note_sent(bytes.len(), now);
         }
         Some(path.transmit(bytes))
+    }
+
+    /// A packet goes out whose arrival the viewer will report.
+    fn note_sent(&mut self, bytes: usize, now: Instant) {
+        self.estimator.sent(self.transport_seq, bytes, now);
+        self.prober.sent(bytes);
     }
 
     /// When [`Egress::probe`] wants to be called.
@@ -384,8 +388,7 @@ impl Egress {
         let mut padding = [0u8; PROBE_PADDING];
         padding[PROBE_PADDING - 1] = PROBE_PADDING as u8;
         let bytes = seal.rtp(&self.header, &padding, ssrc, ext_seq);
-        self.estimator.sent(self.transport_seq, bytes.len(), now);
-        self.prober.sent(bytes.len());
+        self.note_sent(bytes.len(), now);
         Some(path.transmit(bytes))
     }
 
@@ -394,12 +397,16 @@ impl Egress {
         let Some(plain) = self.seal.as_mut().and_then(|seal| seal.open_rtcp(sealed)) else {
             return;
         };
+        heard.missed = 0;
         rtcp::read(&plain, |feedback| match feedback {
             Feedback::Report(block) => self.report(&block, now),
             Feedback::Nack { ssrc, first, mask } => {
-                self.nack(ssrc, first, mask, now, &mut heard.repeats);
+                self.nack(ssrc, first, mask, now, heard);
             }
-            Feedback::Keyframe { ssrc } => heard.keyframes.extend(self.slot_of(ssrc)),
+            Feedback::Keyframe { ssrc } => {
+                let slot = self.slot_of(ssrc).filter(|slot| !heard.keyframes.contains(slot));
+                heard.keyframes.extend(slot);
+            }
             Feedback::Transport(feedback) => {
                 heard.estimate_moved |= self.estimator.feedback(&feedback, now);
                 if self.estimator.backed_off_within(Duration::ZERO, now) {
@@ -431,16 +438,20 @@ impl Egress {
         }
     }
 
-    fn nack(&mut self, ssrc: u32, first: u16, mask: u16, now: Instant, repeats: &mut Vec<Repeat>) {
+    fn nack(&mut self, ssrc: u32, first: u16, mask: u16, now: Instant, heard: &mut Heard) {
+        heard.missed += 1 + mask.count_ones() as usize;
+        if heard.missed > MISSED_PER_REPORT_MAX {
+            return;
+        }
         let Some(slot) = self.slot_of(ssrc) else { return };
         let Some(lane) = self.lanes[slot].as_mut() else { return };
         let more = (0..16).filter(|bit| mask >> bit & 1 == 1).map(|bit| bit + 1);
         for offset in std::iter::once(0).chain(more) {
             let seq = first.wrapping_add(offset);
-            if repeats.len() < REPEATS_PER_REPORT_MAX
+            if heard.repeats.len() < REPEATS_PER_REPORT_MAX
                 && let Some(origin) = lane.missing(seq, self.rtt, now)
             {
-                repeats.push(Repeat { slot, seq, origin });
+                heard.repeats.push(Repeat { slot, seq, origin });
             }
         }
     }

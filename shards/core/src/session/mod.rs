@@ -161,7 +161,7 @@ impl Session {
         let parsed = Receive::new(protocol, datagram.source, datagram.local, datagram.bytes);
         let Ok(receive) = parsed else { return fx.drops.count(DropReason::NotOurs) };
         let rtp = rtp_ssrc(datagram.bytes);
-        let before = fx.packets.len();
+        fx.opened = false;
         if is_rtcp(datagram.bytes) {
             self.egress.hear(datagram.bytes, now, &mut fx.heard);
             // The rest of it is about what the client publishes.
@@ -174,7 +174,7 @@ impl Session {
             fx.drops.count(DropReason::SessionRefused);
         }
         self.drain(now, fx);
-        if let Some(ssrc) = rtp.filter(|_| fx.packets.len() == before) {
+        if let Some(ssrc) = rtp.filter(|_| !fx.opened) {
             let known = self.knows_stream(ssrc);
             fx.drops.count(if known { DropReason::NotMedia } else { DropReason::UnknownSsrc });
         }
