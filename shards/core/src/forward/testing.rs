@@ -20,6 +20,7 @@ pub(crate) fn packet(ext_seq: u64, timestamp: u32) -> Packet {
         mark: Default::default(),
         descriptor: None,
         extensions: Default::default(),
+        announced: None,
         sender_clock: None,
         microphone: None,
         arrival: Instant::now(),

@@ -3,6 +3,7 @@
 //! Every method that changes str0m ends by draining it to its next timeout, or marks the session
 //! dirty so that the end of the turn does; [`Session::drain`] is the one function that polls.
 
+mod allocations;
 pub(crate) mod channels;
 pub(crate) mod codecs;
 pub(crate) mod config;
@@ -325,6 +326,7 @@ impl Session {
                 voice_activity: header.ext_vals.voice_activity,
                 orientation: header.ext_vals.video_orientation.map(|turn| turn as u8),
             },
+            announced: allocations::of(&header.ext_vals, &incoming),
             sender_clock: sender_clock(&packet),
             microphone: incoming.microphone.then_some(self.member),
             arrival: now,
