@@ -195,23 +195,19 @@ impl Estimator {
         let elapsed = self.updated.map_or(0.0, |at| now.duration_since(at).as_secs_f64().min(1.0));
         self.updated = Some(now);
         let rate = self.arrival_rate(RATE_WINDOW);
-        match usage.unwrap_or(Usage::Normal) {
+        let surges = self.trend.surges();
+        let usage = if surges { Usage::Over } else { usage.unwrap_or(Usage::Normal) };
+        match usage {
             Usage::Over => {
-                let patience = self.rtt + Duration::from_millis(100);
                 // A probe may fill the path: that is what it is for, and its queue drains by itself.
                 let probed = self.probed.is_some_and(|at| now < at + PROBE_DRAIN + self.rtt);
                 // While less is sent than is thought to fit, a picture that comes in a burst is no
                 // overuse yet.
                 let little = rate.is_some_and(|rate| rate < self.target * LITTLE);
                 let queue_ms = if little { 2.0 * QUEUE_MS } else { QUEUE_MS };
-                let queues = self.trend.queue_ms() >= queue_ms;
-                if queues && !probed && self.backed_off.is_none_or(|at| now >= at + patience) {
-                    // While packets queue, they arrive as fast as the path carries them; and that is
-                    // so however often it is said.
-                    let carried = self.arrival_rate(QUEUE_WINDOW).or(rate);
-                    let carried = carried.unwrap_or(self.target) * BACK_OFF;
-                    self.target = self.target.min(carried).max(FLOOR);
-                    self.backed_off = Some(now);
+                let queues = surges || self.trend.queue_ms() >= queue_ms;
+                if queues && !probed {
+                    self.back_off(now);
                 }
             }
             // The queue drains: what arrives now is more than the path's own rate.
@@ -224,13 +220,30 @@ impl Estimator {
         }
     }
 
+    /// While packets queue, they arrive as fast as the path carries them; and that is so however often
+    /// it is said.
+    fn back_off(&mut self, now: Instant) {
+        let patience = self.rtt + Duration::from_millis(100);
+        if self.backed_off.is_none_or(|at| now >= at + patience) {
+            let carried = self.arrival_rate(QUEUE_WINDOW).or(self.arrival_rate(RATE_WINDOW));
+            let carried = carried.unwrap_or(self.target) * BACK_OFF;
+            self.target = self.target.min(carried).max(FLOOR);
+            self.backed_off = Some(now);
+        }
+    }
+
     fn apply_loss(&mut self, now: Instant) {
         let (seen, lost) = self.loss;
-        if seen < LOSS_WINDOW {
+        let queues = self.trend.queue_ms() >= QUEUE_MS;
+        if seen < if queues { LOSS_WINDOW / 2 } else { LOSS_WINDOW } {
             return;
         }
         self.loss = (0, 0);
         let fraction = f64::from(lost) / f64::from(seen);
+        if fraction > LOSS_HIGH && queues {
+            // What is lost beside a queue did not fit into it, and what arrives is what the path carries.
+            return self.back_off(now);
+        }
         // What an overfull queue still drops after the rate was lowered is no news.
         let patience = self.rtt + Duration::from_millis(700);
         if fraction > LOSS_HIGH && self.backed_off.is_none_or(|at| now >= at + patience) {

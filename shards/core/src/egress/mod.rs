@@ -15,6 +15,7 @@
 //! | `seal` | SRTP and SRTCP |
 //! | `wire` | RTP headers with extensions |
 //! | `rtcp` | reading feedback, writing sender reports |
+//! | `feedback` | what feedback leads to |
 //! | `lane` | one stream: its history in a few words, its reports |
 //! | `trend`, `estimator` | what the path carries |
 //! | `probe` | when to look for more |
@@ -22,6 +23,7 @@
 //! | `pacer` | pictures spread over time where a path is narrow |
 
 pub(crate) mod estimator;
+mod feedback;
 pub(crate) mod keys;
 pub(crate) mod lane;
 pub(crate) mod pacer;
@@ -35,9 +37,7 @@ pub(crate) mod wire;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use antipode_base::limits::{
-    MISSED_PER_REPORT_MAX, PROBE_PACKETS_MAX, REPEATS_PER_REPORT_MAX, REPORTS_MAX,
-};
+use antipode_base::limits::{PROBE_PACKETS_MAX, REPORTS_MAX};
 use antipode_base::media::{Bitrate, Kind};
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Packet, Shape};
@@ -48,10 +48,10 @@ use crate::io::{Datagram, Transmit, Transport};
 use crate::payload::dependency::DESCRIPTOR_MAX;
 use crate::session::codecs::PayloadTypes;
 use estimator::Estimator;
+pub(crate) use feedback::{Heard, Repeat};
 use keys::Keys;
-use lane::{Lane, Origin};
+use lane::Lane;
 use probe::{Prober, Step};
-use rtcp::Feedback;
 use seal::Seal;
 use wire::Header;
 
@@ -59,33 +59,11 @@ use wire::Header;
 const PROBE_PADDING: usize = 255;
 /// Round-trip time before any is known.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);
+/// How long the queue of an overused path takes to empty.
+const QUEUE_DRAIN: Duration = Duration::from_millis(500);
 /// Sound before any was measured, and the window in which it is.
 const AUDIO_UNKNOWN: Bitrate = Bitrate(40_000);
 const AUDIO_WINDOW: Duration = Duration::from_millis(400);
-
-/// What a viewer's RTCP asks for.
-#[derive(Debug, Default)]
-pub(crate) struct Heard {
-    /// Packets to send again.
-    pub(crate) repeats: Vec<Repeat>,
-    /// Slots whose decoders lost the thread.
-    pub(crate) keyframes: Vec<usize>,
-    /// The estimate changed much.
-    pub(crate) estimate_moved: bool,
-    /// Missing packets that were looked at.
-    missed: usize,
-}
-
-/// A repeat that the shard must look up.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Repeat {
-    /// The slot.
-    pub(crate) slot: usize,
-    /// The number that the viewer misses.
-    pub(crate) seq: u16,
-    /// What was sent under it.
-    pub(crate) origin: Origin,
-}
 
 /// Where the viewer wants its media.
 #[derive(Clone, Copy, Debug)]
@@ -210,6 +188,11 @@ impl Egress {
     pub(crate) fn estimate(&self) -> Option<Bitrate> {
         let reports = self.lanes.iter().flatten().any(|lane| lane.ids.has_transport_cc());
         reports.then(|| self.estimator.estimate())
+    }
+
+    /// Whether the path was overused a moment ago, so that its queue is full.
+    pub(crate) fn backed_off(&self, now: Instant) -> bool {
+        self.estimator.backed_off_within(QUEUE_DRAIN, now)
     }
 
     /// What the sound costs, measured over windows of some hundred milliseconds.
@@ -390,81 +373,6 @@ impl Egress {
         let bytes = seal.rtp(&self.header, &padding, ssrc, ext_seq);
         self.note_sent(bytes.len(), now);
         Some(path.transmit(bytes))
-    }
-
-    /// Takes in a sealed RTCP packet of the viewer.
-    pub(crate) fn hear(&mut self, sealed: &[u8], now: Instant, heard: &mut Heard) {
-        let Some(plain) = self.seal.as_mut().and_then(|seal| seal.open_rtcp(sealed)) else {
-            return;
-        };
-        heard.missed = 0;
-        rtcp::read(&plain, |feedback| match feedback {
-            Feedback::Report(block) => self.report(&block, now),
-            Feedback::Nack { ssrc, first, mask } => {
-                self.nack(ssrc, first, mask, now, heard);
-            }
-            Feedback::Keyframe { ssrc } => {
-                let slot = self.slot_of(ssrc).filter(|slot| !heard.keyframes.contains(slot));
-                heard.keyframes.extend(slot);
-            }
-            Feedback::Transport(feedback) => {
-                heard.estimate_moved |= self.estimator.feedback(&feedback, now);
-                if self.estimator.backed_off_within(Duration::ZERO, now) {
-                    self.prober.hold(now);
-                    self.probe_at = self.prober.deadline(now);
-                }
-            }
-            Feedback::Cap(rate) => self.estimator.set_cap(rate),
-        });
-    }
-
-    fn slot_of(&self, ssrc: u32) -> Option<usize> {
-        let is = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| lane.ssrc == ssrc);
-        self.lanes.iter().position(is)
-    }
-
-    fn report(&mut self, block: &rtcp::ReportBlock, now: Instant) {
-        let lane = self.lanes.iter_mut().flatten().find(|lane| lane.ssrc == block.ssrc);
-        let Some(lane) = lane else { return };
-        lane.acknowledge();
-        lane.redundancy.report(block.fraction_lost, now);
-        self.lost.0 += u32::from(block.fraction_lost);
-        self.lost.1 += 1;
-        let sent = self.reports.iter().rev().find(|(ntp, _)| *ntp == block.last_sr);
-        if let Some((_, sent)) = sent {
-            let rtt = now.duration_since(*sent).saturating_sub(block.delay);
-            self.rtt = (self.rtt * 7 + rtt) / 8;
-            self.estimator.set_rtt(self.rtt);
-        }
-    }
-
-    fn nack(&mut self, ssrc: u32, first: u16, mask: u16, now: Instant, heard: &mut Heard) {
-        heard.missed += 1 + mask.count_ones() as usize;
-        if heard.missed > MISSED_PER_REPORT_MAX {
-            return;
-        }
-        let Some(slot) = self.slot_of(ssrc) else { return };
-        let Some(lane) = self.lanes[slot].as_mut() else { return };
-        let more = (0..16).filter(|bit| mask >> bit & 1 == 1).map(|bit| bit + 1);
-        for offset in std::iter::once(0).chain(more) {
-            let seq = first.wrapping_add(offset);
-            if heard.repeats.len() < REPEATS_PER_REPORT_MAX
-                && let Some(origin) = lane.missing(seq, self.rtt, now)
-            {
-                heard.repeats.push(Repeat { slot, seq, origin });
-            }
-        }
-    }
-
-    /// Round-trip time; `None` before the viewer told of one.
-    pub(crate) fn rtt(&self) -> Option<Duration> {
-        (self.rtt != RTT_UNKNOWN).then_some(self.rtt)
-    }
-
-    /// Mean fraction lost (0..=1) over the viewer's reports since the last call.
-    pub(crate) fn take_loss(&mut self) -> f32 {
-        let (sum, count) = std::mem::take(&mut self.lost);
-        if count == 0 { 0.0 } else { sum as f32 / count as f32 / 256.0 }
     }
 
     /// When [`Egress::reports`] wants to be called: only while something is sent.

@@ -39,9 +39,11 @@ impl<T> Default for Pacer<T> {
 }
 
 impl<T> Pacer<T> {
-    /// The path's estimate while it is too narrow; `None`: nothing is paced.
-    pub(crate) fn set_rate(&mut self, estimate: Option<Bitrate>) {
-        self.rate = estimate.map(|rate| rate.0 as f64 / 8.0 * MARGIN);
+    /// The path's estimate while it is too narrow; `None`: nothing is paced. `full`: the path's own queue
+    /// is, and must empty first.
+    pub(crate) fn set_rate(&mut self, estimate: Option<Bitrate>, full: bool) {
+        let margin = if full { 1.0 } else { MARGIN };
+        self.rate = estimate.map(|rate| rate.0 as f64 / 8.0 * margin);
     }
 
     /// Whether so many bytes may leave at once: they are accounted for then. Else they are to wait.
@@ -107,7 +109,7 @@ mod tests {
         let start = Instant::now();
         let mut pacer = Pacer::default();
         assert!((0..100).all(|_| pacer.passes(1_000, start)));
-        pacer.set_rate(Some(Bitrate(400_000)));
+        pacer.set_rate(Some(Bitrate(400_000)), false);
         let at_once = (0..40)
             .filter(|n| {
                 let passes = pacer.passes(1_000, start);
@@ -134,13 +136,13 @@ mod tests {
     fn a_queue_has_an_end_and_a_wide_path_empties_it() {
         let now = Instant::now();
         let mut pacer = Pacer::default();
-        pacer.set_rate(Some(Bitrate(30_000)));
+        pacer.set_rate(Some(Bitrate(30_000)), false);
         assert!(pacer.passes(1_000, now) && !pacer.passes(1_000, now));
         let kept = (0..2 * PACED_PACKETS_MAX).filter(|n| pacer.wait(1_000, *n));
         assert_eq!(kept.count(), PACED_PACKETS_MAX);
         pacer.spend(1_000);
         pacer.forget(|item| item % 2 == 0);
-        pacer.set_rate(None);
+        pacer.set_rate(None, false);
         assert_eq!(std::iter::from_fn(|| pacer.take(now)).count(), PACED_PACKETS_MAX / 2);
     }
 }

@@ -36,7 +36,7 @@ impl Shard {
         let (wants, whose) = self.wants(key, now);
         if wants.is_empty() {
             let session = &mut self.sessions[key];
-            session.pacer.set_rate(None);
+            session.pacer.set_rate(None, false);
             session.egress.want(None, now);
             // What is muted or paused now comes back.
             if session.slots.wishes().iter().any(|wish| wish.subscribe.kind == Kind::Video) {
@@ -66,7 +66,8 @@ impl Shard {
         }
         self.grants = grants;
         let session = &mut self.sessions[key];
-        session.pacer.set_rate(allocated.next.map(|_| estimate));
+        let full = session.egress.backed_off(now);
+        session.pacer.set_rate(allocated.next.map(|_| estimate), full);
         session.egress.want(allocated.next.map(|next| Bitrate(next.0 + sound)), now);
         let lacks = allocated.next.is_some();
         session.want_allocation(now + if lacks { ALLOCATE_EVERY } else { LOOK_EVERY });
