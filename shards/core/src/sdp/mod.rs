@@ -225,7 +225,7 @@ impl SectionDress {
                 Some((ssrc, _)) => format!("{ssrc} msid:{stream} {track}"),
                 // One CNAME for all that one member sends keeps sound and picture together.
                 None => match line.split_once(" cname:") {
-                    Some((ssrc, _)) => format!("{ssrc} cname:{}", stream_of(stream)),
+                    Some((ssrc, _)) => format!("{ssrc} cname:{}", member_of(stream)),
                     None => line.to_owned(),
                 },
             }),
@@ -259,7 +259,7 @@ fn refused_line(line: &str) -> Option<String> {
 }
 
 /// The member's part of a stream label such as `PA_x|TR_y`.
-fn stream_of(label: &str) -> &str {
+pub(crate) fn member_of(label: &str) -> &str {
     label.split('|').next().unwrap_or(label)
 }
 

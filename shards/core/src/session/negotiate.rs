@@ -24,7 +24,7 @@ use super::publications::Bound;
 use crate::effects::Effects;
 use crate::egress::lane::Lane;
 use crate::egress::wire::ExtensionIds;
-use crate::sdp::check::Formats;
+use crate::sdp::check::{self, Formats};
 use crate::sdp::{self, Dress, Section, SectionDress};
 
 /// Where the exchange of descriptions stands.
@@ -148,6 +148,7 @@ impl Session {
         let sections = self.negotiation.formats.check(text)?;
         let mixed = sdp::allows_mixed(&sections);
         let offer = SdpOffer::from_sdp_string(text).map_err(|error| error.to_string())?;
+        check::read_whole(&offer.to_sdp_string(), &sections)?;
         self.lend_streams();
         let answer = self.rtc.sdp_api().accept_offer(offer);
         self.open_lanes(mixed, setup);
@@ -411,6 +412,7 @@ impl Session {
         };
         let mixed = sdp::allows_mixed(&sections);
         let answer = SdpAnswer::from_sdp_string(text).map_err(|error| error.to_string())?;
+        check::read_whole(&answer.to_sdp_string(), &sections)?;
         self.lend_streams();
         let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
         self.open_lanes(mixed, setup);

@@ -31,6 +31,8 @@ pub(crate) struct Publication {
     pub(crate) codec: Option<Codec>,
     /// Lowest layer first.
     pub(crate) layers: Vec<LayerInfo>,
+    /// The client lists them so too.
+    pub(crate) ascending: bool,
     /// Which packets of sound came.
     pub(crate) received: Received,
 }
@@ -54,6 +56,7 @@ impl Publication {
             mid: None,
             codec: None,
             layers: Vec::new(),
+            ascending: true,
             received: Received::default(),
         }
     }
@@ -84,6 +87,8 @@ pub(crate) struct Incoming {
     pub(crate) microphone: bool,
     /// The track has no other stream.
     pub(crate) alone: bool,
+    /// Its streams were listed lowest first.
+    pub(crate) ascending: bool,
 }
 
 /// All tracks that a session publishes.
@@ -178,6 +183,8 @@ impl Publications {
         let publication = &mut self.list[at];
         publication.mid = Some(mid);
         publication.layers = layers(section);
+        let rids = publication.layers.iter().map(|layer| layer.rid.as_str());
+        publication.ascending = rids.zip(&section.rids).all(|(ours, listed)| ours == *listed);
         Bound::New(publication.track)
     }
 
@@ -219,7 +226,8 @@ impl Publications {
         publication.received = Received::default();
         let (track, layer) = (publication.track, info.layer);
         let microphone = publication.is_microphone();
-        let incoming = Incoming { ssrc, track, layer, microphone, alone };
+        let ascending = publication.ascending;
+        let incoming = Incoming { ssrc, track, layer, microphone, alone, ascending };
         // A sender may start over with another SSRC: one entry per layer is enough.
         self.incoming
             .retain(|known| (known.track, known.layer) != (incoming.track, incoming.layer));

@@ -8,6 +8,7 @@ use antipode_base::command::{Subscribe, Tune};
 use antipode_base::ids::TrackId;
 use antipode_base::media::Kind;
 use antipode_base::notice::Slot as SlotNotice;
+use std::cell::Cell;
 use std::time::Instant;
 
 use str0m::media::Mid;
@@ -53,6 +54,8 @@ pub(crate) struct Wish {
     pub(crate) slot: Option<usize>,
     /// When the client was told: packets may flow soon after.
     pub(crate) announced: Option<Instant>,
+    /// Where the track had its hop to us when it was last looked for: it seldom moves.
+    pub(crate) hop: Cell<usize>,
 }
 
 /// All slots and wishes of a session.
@@ -83,13 +86,18 @@ impl Slots {
         &self.wishes
     }
 
+    /// Where the hop of a track to us was seen last; `None` when nobody wishes it.
+    pub(crate) fn hop(&self, track: TrackId) -> Option<&Cell<usize>> {
+        self.wishes.iter().find(|wish| wish.subscribe.track == track).map(|wish| &wish.hop)
+    }
+
     /// Adds a wish. `false` when it was there already.
     pub(crate) fn wish(&mut self, subscribe: Subscribe) -> bool {
         if self.wishes.iter().any(|wish| wish.subscribe.track == subscribe.track) {
             return false;
         }
         let tune = Tune::default();
-        self.wishes.push(Wish { subscribe, tune, slot: None, announced: None });
+        self.wishes.push(Wish { subscribe, tune, slot: None, announced: None, hop: Cell::new(0) });
         true
     }
 
