@@ -298,9 +298,9 @@ impl Session {
         let mut glance = payload::glance(codec, &packet.payload)
             .map_err(|payload::Malformed| DropReason::PayloadMalformed)?;
         // VP8 and VP9 say it all in their payloads, and senders have them say less beside a descriptor.
-        let descriptor = descriptors::of(&header.ext_vals).filter(|_| codec == Codec::Av1);
-        if let Some(bytes) = &descriptor {
-            let placed = self.structures.place(header.ssrc, *packet.seq_no, bytes, glance);
+        let mut descriptor = descriptors::of(&header.ext_vals).filter(|_| codec == Codec::Av1);
+        if let Some(bytes) = &mut descriptor {
+            let placed = self.structures.place(header, *packet.seq_no, bytes, glance);
             glance = placed.map_err(|_| DropReason::DescriptorUnread)?;
         }
         let layer = match glance.layer.filter(|_| incoming.alone) {
