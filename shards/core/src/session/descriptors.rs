@@ -18,7 +18,7 @@ use crate::payload::dependency::{
 pub(crate) const URI: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 /// Streams whose structures are kept; with one more, the one that was kept longest is forgotten.
-const STREAMS_MAX: usize = TRACKS_PER_SESSION_MAX * LAYERS_MAX;
+pub(super) const STREAMS_MAX: usize = TRACKS_PER_SESSION_MAX * LAYERS_MAX;
 
 /// The extension as str0m is told of it.
 pub(crate) fn extension() -> Extension {
