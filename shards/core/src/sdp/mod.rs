@@ -1,108 +1,13 @@
 //! Reading what str0m does not tell of an offer, and dressing what it writes.
 //!
 //! str0m negotiates; it does not say which track a section of an offer names, and it cannot be told
-//! what our own sections shall name. [`scan`] reads the first, [`Dress`] writes the second. Both look
-//! at single lines and know nothing of sessions.
+//! what our own sections shall name. [`scan`] (of `shards/base`, since signaling asks it too) reads the
+//! first, [`Dress`] writes the second. Both look at single lines and know nothing of sessions.
 
 pub(crate) mod check;
 
-use antipode_base::media::{Codec, Kind};
-
-/// One media section of an SDP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Section<'a> {
-    /// `a=mid`.
-    pub(crate) mid: &'a str,
-    /// `None` for the data channels' section.
-    pub(crate) kind: Option<Kind>,
-    /// The peer sends.
-    pub(crate) sends: bool,
-    /// The peer receives.
-    pub(crate) receives: bool,
-    /// The section is rejected: port 0 and not bundled (RFC 9143 §7.3).
-    pub(crate) stopped: bool,
-    /// Second part of `a=msid` (RFC 8830), or of the older `a=ssrc:… msid:`.
-    pub(crate) track_label: Option<&'a str>,
-    /// `a=simulcast:send`, in its order; the first of alternatives (RFC 8853 §5.1).
-    pub(crate) rids: Vec<&'a str>,
-    /// Payload types as the `m=` line has them.
-    pub(crate) payload_types: Vec<&'a str>,
-    /// Payload type and encoding name of each `a=rtpmap`.
-    pub(crate) encodings: Vec<(&'a str, &'a str)>,
-}
-
-/// The sections of an SDP, in their order. Never fails: str0m judges whether it is an SDP at all.
-pub(crate) fn scan(sdp: &str) -> Vec<Section<'_>> {
-    let bundle = sdp.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE")).unwrap_or("");
-    let mut sections: Vec<Section<'_>> = Vec::new();
-    for line in sdp.lines() {
-        if let Some(media) = line.strip_prefix("m=") {
-            sections.push(section(media));
-        } else if let Some(section) = sections.last_mut() {
-            attribute(section, line);
-        }
-    }
-    for section in &mut sections {
-        section.stopped &= !bundle.split_whitespace().any(|mid| mid == section.mid);
-    }
-    sections
-}
-
-fn section(media: &str) -> Section<'_> {
-    let mut words = media.split_whitespace();
-    let kind = match words.next() {
-        Some("audio") => Some(Kind::Audio),
-        Some("video") => Some(Kind::Video),
-        _ => None,
-    };
-    let stopped = words.next() == Some("0");
-    let payload_types = words.skip(1).collect();
-    // Without a direction a section is sendrecv (RFC 8866 §6.7).
-    Section {
-        mid: "",
-        kind,
-        sends: true,
-        receives: true,
-        stopped,
-        track_label: None,
-        rids: Vec::new(),
-        payload_types,
-        encodings: Vec::new(),
-    }
-}
-
-fn attribute<'a>(section: &mut Section<'a>, line: &'a str) {
-    let Some(attribute) = line.strip_prefix("a=") else { return };
-    let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
-    match name {
-        "mid" => section.mid = value.trim(),
-        "sendonly" => section.receives = false,
-        "recvonly" => section.sends = false,
-        "inactive" => (section.sends, section.receives) = (false, false),
-        "msid" => section.track_label = value.split_whitespace().nth(1),
-        "ssrc" if section.track_label.is_none() => {
-            section.track_label =
-                value.split_once(" msid:").and_then(|(_, labels)| labels.split_whitespace().nth(1));
-        }
-        "simulcast" => {
-            let mut words = value.split_whitespace();
-            if words.by_ref().any(|word| word == "send") {
-                let rids = words.next().unwrap_or("").split(';');
-                section.rids = rids
-                    .filter_map(|alternatives| alternatives.split(',').next())
-                    .map(|rid| rid.trim_start_matches('~'))
-                    .filter(|rid| !rid.is_empty())
-                    .collect();
-            }
-        }
-        "rtpmap" => {
-            if let Some((pt, encoding)) = value.split_once(' ') {
-                section.encodings.push((pt, encoding.split('/').next().unwrap_or("")));
-            }
-        }
-        _ => {}
-    }
-}
+use antipode_base::media::Codec;
+pub(crate) use antipode_base::sdp::{Section, scan};
 
 /// What becomes of one section that str0m wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -263,41 +168,14 @@ pub(crate) fn place(order: &mut Vec<String>, payload_type: u8, before: u8, welco
 mod tests {
     use super::*;
 
-    const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
-        a=group:BUNDLE 0 1 2\r\n\
-        m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=rtpmap:111 opus/48000/2\r\na=mid:0\r\na=recvonly\r\n\
-        m=video 9 UDP/TLS/RTP/SAVPF 96 97 45\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n\
-        a=rtpmap:45 AV1/90000\r\na=msid:stream cid-1\r\n\
-        a=sendonly\r\na=rid:q send\r\na=rid:h send\r\na=simulcast:send q;~h,f\r\n\
-        m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n\
-        m=audio 0 UDP/TLS/RTP/SAVPF 0\r\na=mid:3\r\na=inactive\r\na=ssrc:7 msid:s cid-2\r\n";
+    const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96 97 45\r\na=mid:1\r\n\
+        a=rtpmap:96 VP8/90000\r\na=rtpmap:45 AV1/90000\r\n";
 
     #[test]
-    fn scans_an_offer() {
-        let sections = scan(OFFER);
-        let rows: Vec<_> = sections
-            .iter()
-            .map(|s| (s.mid, s.kind, s.sends, s.receives, s.stopped, s.track_label))
-            .collect();
-        assert_eq!(
-            rows,
-            [
-                ("0", Some(Kind::Audio), false, true, false, None),
-                ("1", Some(Kind::Video), true, false, false, Some("cid-1")),
-                ("2", None, true, true, false, None), // port 0, but bundled
-                ("3", Some(Kind::Audio), false, false, true, Some("cid-2")),
-            ]
-        );
-        assert_eq!(sections[1].rids, ["q", "h"]);
-        assert_eq!(prefer(&sections[1], Some(Codec::Av1)), ["45", "96", "97"]);
-        assert_eq!(prefer(&sections[1], None), ["96", "97", "45"]);
-    }
-
-    #[test]
-    fn scanning_survives_nonsense() {
-        for text in ["", "m=", "m=\r\na=", "a=mid:0", "m=audio\r\na=simulcast:send", "\u{0}\n\r"] {
-            scan(text);
-        }
+    fn a_codec_that_is_wished_for_comes_first() {
+        let sections = scan(VIDEO);
+        assert_eq!(prefer(&sections[0], Some(Codec::Av1)), ["45", "96", "97"]);
+        assert_eq!(prefer(&sections[0], None), ["96", "97", "45"]);
     }
 
     const ANSWER: &str = "v=0\r\na=group:BUNDLE 0 1 2\r\n\
