@@ -30,6 +30,8 @@ pub(crate) struct SectionDress {
 pub(crate) struct Dress {
     /// ICE credentials: what str0m wrote, and what stands instead.
     pub(crate) credentials: Option<[(String, String); 2]>,
+    /// The one way that media takes, for `sendrecv`.
+    pub(crate) only: Option<&'static str>,
     /// By section; sections that are not named stay.
     pub(crate) sections: Vec<SectionDress>,
 }
@@ -72,9 +74,13 @@ impl Dress {
             let kept: Vec<&str> = mids.split_whitespace().filter(|mid| !refused(mid)).collect();
             return Some(format!("a=group:BUNDLE {}", kept.join(" ")));
         }
-        match section {
+        let line = match section {
             Some(section) => section.line(line),
             None => Some(line.to_owned()),
+        };
+        match self.only {
+            Some(only) if line.as_deref() == Some("a=sendrecv") => Some(format!("a={only}")),
+            _ => line,
         }
     }
 }
@@ -193,6 +199,7 @@ mod tests {
                 ("old".to_owned(), "01new".to_owned()),
                 ("oldpass".to_owned(), "newpass".to_owned()),
             ]),
+            only: None,
             sections: vec![
                 SectionDress {
                     mid: "0".to_owned(),
@@ -243,12 +250,20 @@ mod tests {
     }
 
     #[test]
+    fn media_takes_one_way() {
+        let sdp = "m=video 9 X 96\r\na=mid:0\r\na=sendrecv\r\nm=video 9 X 96\r\na=inactive\r\n";
+        let out = Dress { only: Some("recvonly"), ..Dress::default() }.apply(sdp);
+        assert_eq!(out, sdp.replace("sendrecv", "recvonly"));
+        assert_eq!(Dress::default().apply(sdp), sdp);
+    }
+
+    #[test]
     fn an_extension_is_left_out_of_one_section() {
         let map = "a=extmap:2 urn:a\r\na=extmap:12 urn:b\r\n";
         let sdp = format!("m=video 9 X 96\r\na=mid:0\r\n{map}m=video 9 X 96\r\na=mid:1\r\n{map}");
         let section =
             SectionDress { mid: "0".to_owned(), without: Some("urn:b"), ..Default::default() };
-        let out = Dress { credentials: None, sections: vec![section] }.apply(&sdp);
+        let out = Dress { credentials: None, only: None, sections: vec![section] }.apply(&sdp);
         assert_eq!(out, sdp.replacen("a=extmap:12 urn:b\r\n", "", 1));
     }
 }
