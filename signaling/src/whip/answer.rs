@@ -31,14 +31,14 @@ pub(super) fn created(
     set(headers, LOCATION, &at);
     set(headers, ETAG, &format!("\"{tag}\""));
     for link in servers.iter().flat_map(links) {
-        set(headers, LINK, &link);
+        add_link(headers, &link);
     }
     if way == Way::Whep {
         let extension = "urn:ietf:params:whep:ext:core";
         let events = EVENTS.join(",");
-        set(headers, LINK, &format!("<{at}/layers>; rel=\"{extension}:layer\""));
+        add_link(headers, &format!("<{at}/layers>; rel=\"{extension}:layer\""));
         let listen = format!("<{at}/events>; rel=\"{extension}:server-sent-events\"");
-        set(headers, LINK, &format!("{listen}; events=\"{events}\""));
+        add_link(headers, &format!("{listen}; events=\"{events}\""));
     }
     Ok(response)
 }
@@ -56,10 +56,17 @@ pub(super) fn done(reply: Reply) -> Response {
     }
 }
 
-/// Adds a header; one that cannot be written is left out.
+/// Writes a header, instead of what the library put there; one that cannot be written is left out.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
-        headers.append(name, value);
+        headers.insert(name, value);
+    }
+}
+
+/// The same beside those of that name.
+fn add_link(headers: &mut HeaderMap, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.append(LINK, value);
     }
 }
 
