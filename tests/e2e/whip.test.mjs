@@ -148,3 +148,23 @@ scene('a publisher that goes without a word is gone', async ({ server, browser }
   await until('its session is gone', async () => (await server.metric('antipode_sessions')) === 0);
   assert.equal((await publisher.ask('DELETE')).status, 404);
 });
+
+scene('the pages publish and play, with a layer of choice', async ({ server, browser, another }) => {
+  const open = async (at, where) => {
+    const page = await (await at.newContext()).newPage();
+    await page.goto(`${server.url}/${where}`);
+    return page;
+  };
+  const publisher = await open(browser, 'whip?room=hall&name=cam&auto=1');
+  await until('it publishes', () => publisher.evaluate(() => window.session?.pc.connectionState === 'connected'));
+  const player = await open(await another(), 'whep?room=hall&name=wall&auto=1');
+  const width = () => player.evaluate(() => document.getElementById('video').videoWidth);
+  await until('it shows the whole picture', async () => (await width()) === 1280, 60_000);
+  await until('it knows the layers', async () => (await player.locator('#layer option').count()) === 4);
+  await player.selectOption('#layer', 'q');
+  await until('it shows the small picture', async () => (await width()) === 320, 30_000);
+  assert.match(await publisher.locator('#recipes').textContent(), /whipclientsink[^]*whip\/hall/);
+  await player.click('#stop');
+  await publisher.click('#stop');
+  await until('nobody is left', async () => (await server.metric('antipode_signal_members')) === 0);
+});

@@ -13,7 +13,7 @@ use axum::response::Response;
 use super::answer::created;
 use super::offer::{Fault, Offer};
 use super::problem::Problem;
-use super::{SDP, is_type, query};
+use super::{SDP, is_type, mend, query};
 use crate::actor::{Question, read_clocks};
 use crate::admission::Refused;
 use crate::http::Shared;
@@ -95,6 +95,7 @@ async fn open(
         return Err(shared.away(Refused::NoNode, "the server is about to stop", head.here()));
     }
     let offer = text(shared, &head.headers, body, HTTP_OFFER_MAX).await?;
+    let offer = mend::offer(offer, &head.headers);
     let room = token.room.clone();
     let servers = shared.ice.of(&token.identity.identity, read_clocks().unix_s());
     let open = read(shared, way, of, head.query(), token, &offer)?;

@@ -19,6 +19,7 @@ mod auth;
 mod endpoint;
 mod events;
 pub mod fragment;
+mod mend;
 mod offer;
 mod problem;
 mod query;
