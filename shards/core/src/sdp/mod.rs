@@ -6,6 +6,7 @@
 
 pub(crate) mod check;
 
+use antipode_base::limits::LAYERS_MAX;
 use antipode_base::media::{Codec, Kind};
 
 /// One media section of an SDP.
@@ -19,33 +20,49 @@ pub(crate) struct Section<'a> {
     pub(crate) sends: bool,
     /// The peer receives.
     pub(crate) receives: bool,
+    /// Header extensions of both forms may come in one stream (RFC 8285 §6).
+    pub(crate) mixed: bool,
     /// The section is rejected: port 0 and not bundled (RFC 9143 §7.3).
     pub(crate) stopped: bool,
     /// Second part of `a=msid` (RFC 8830), or of the older `a=ssrc:… msid:`.
     pub(crate) track_label: Option<&'a str>,
     /// `a=simulcast:send`, in its order; the first of alternatives (RFC 8853 §5.1).
     pub(crate) rids: Vec<&'a str>,
+    /// `a=ssrc-group:SIM`, lowest layer first: a simulcast from before there were rids.
+    pub(crate) simulcast_ssrcs: Vec<u32>,
     /// Payload types as the `m=` line has them.
     pub(crate) payload_types: Vec<&'a str>,
     /// Payload type and encoding name of each `a=rtpmap`.
     pub(crate) encodings: Vec<(&'a str, &'a str)>,
 }
 
+/// Of a whole description or of one section.
+const MIXED: &str = "a=extmap-allow-mixed";
+
 /// The sections of an SDP, in their order. Never fails: str0m judges whether it is an SDP at all.
 pub(crate) fn scan(sdp: &str) -> Vec<Section<'_>> {
     let bundle = sdp.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE")).unwrap_or("");
     let mut sections: Vec<Section<'_>> = Vec::new();
+    let mut mixed = false;
     for line in sdp.lines() {
         if let Some(media) = line.strip_prefix("m=") {
-            sections.push(section(media));
+            sections.push(Section { mixed, ..section(media) });
         } else if let Some(section) = sections.last_mut() {
             attribute(section, line);
+        } else {
+            mixed |= line == MIXED;
         }
     }
     for section in &mut sections {
         section.stopped &= !bundle.split_whitespace().any(|mid| mid == section.mid);
     }
     sections
+}
+
+/// Whether header extensions of both forms may go to the peer in all sections: our descriptions say it of
+/// all or of none.
+pub(crate) fn allows_mixed(sections: &[Section<'_>]) -> bool {
+    sections.iter().filter(|section| section.kind.is_some()).all(|section| section.mixed)
 }
 
 fn section(media: &str) -> Section<'_> {
@@ -63,9 +80,11 @@ fn section(media: &str) -> Section<'_> {
         kind,
         sends: true,
         receives: true,
+        mixed: false,
         stopped,
         track_label: None,
         rids: Vec::new(),
+        simulcast_ssrcs: Vec::new(),
         payload_types,
         encodings: Vec::new(),
     }
@@ -76,6 +95,7 @@ fn attribute<'a>(section: &mut Section<'a>, line: &'a str) {
     let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
     match name {
         "mid" => section.mid = value.trim(),
+        "extmap-allow-mixed" => section.mixed = true,
         "sendonly" => section.receives = false,
         "recvonly" => section.sends = false,
         "inactive" => (section.sends, section.receives) = (false, false),
@@ -83,6 +103,12 @@ fn attribute<'a>(section: &mut Section<'a>, line: &'a str) {
         "ssrc" if section.track_label.is_none() => {
             section.track_label =
                 value.split_once(" msid:").and_then(|(_, labels)| labels.split_whitespace().nth(1));
+        }
+        "ssrc-group" => {
+            if let Some(ssrcs) = value.strip_prefix("SIM ") {
+                let ssrcs = ssrcs.split_whitespace().filter_map(|ssrc| ssrc.parse().ok());
+                section.simulcast_ssrcs = ssrcs.take(LAYERS_MAX).collect();
+            }
         }
         "simulcast" => {
             let mut words = value.split_whitespace();
@@ -127,6 +153,8 @@ pub(crate) struct Dress {
     pub(crate) credentials: Option<[(String, String); 2]>,
     /// By section; sections that are not named stay.
     pub(crate) sections: Vec<SectionDress>,
+    /// An answer may not allow what the offer does not: extensions of both forms in one stream.
+    pub(crate) unmixed: bool,
 }
 
 impl Dress {
@@ -161,6 +189,9 @@ impl Dress {
         if line.starts_with("a=candidate:") {
             // The ufrag extension (RFC 8838 §11.1) may be that of before a restart.
             return Some(line.split(" ufrag ").next().unwrap_or(line).to_owned());
+        }
+        if line == MIXED && self.unmixed {
+            return None;
         }
         if let Some(mids) = line.strip_prefix("a=group:BUNDLE") {
             let refused = |mid: &&str| self.sections.iter().any(|s| s.mid == **mid && s.refused);
@@ -269,6 +300,7 @@ mod tests {
         m=video 9 UDP/TLS/RTP/SAVPF 96 97 45\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n\
         a=rtpmap:45 AV1/90000\r\na=msid:stream cid-1\r\n\
         a=sendonly\r\na=rid:q send\r\na=rid:h send\r\na=simulcast:send q;~h,f\r\n\
+        a=ssrc-group:FID 5 9\r\na=ssrc-group:SIM 5 6 x 7 8\r\n\
         m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n\
         m=audio 0 UDP/TLS/RTP/SAVPF 0\r\na=mid:3\r\na=inactive\r\na=ssrc:7 msid:s cid-2\r\n";
 
@@ -289,6 +321,7 @@ mod tests {
             ]
         );
         assert_eq!(sections[1].rids, ["q", "h"]);
+        assert_eq!(sections[1].simulcast_ssrcs, [5, 6, 7], "and no more than there are layers");
         assert_eq!(prefer(&sections[1], Some(Codec::Av1)), ["45", "96", "97"]);
         assert_eq!(prefer(&sections[1], None), ["96", "97", "45"]);
     }
@@ -300,7 +333,7 @@ mod tests {
         }
     }
 
-    const ANSWER: &str = "v=0\r\na=group:BUNDLE 0 1 2\r\n\
+    const ANSWER: &str = "v=0\r\na=group:BUNDLE 0 1 2\r\na=extmap-allow-mixed\r\n\
         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendonly\r\na=msid:x y\r\n\
         a=ice-ufrag:old\r\na=ice-pwd:oldpass\r\n\
         a=candidate:1 1 udp 2130706431 10.0.0.1 7882 typ host ufrag old\r\n\
@@ -324,6 +357,7 @@ mod tests {
                 SectionDress { mid: "1".to_owned(), ..Default::default() },
                 SectionDress { mid: "2".to_owned(), refused: true, ..Default::default() },
             ],
+            unmixed: true,
         };
         let out = dress.apply(ANSWER);
         let lines: Vec<&str> = out.lines().collect();
@@ -370,7 +404,22 @@ mod tests {
         let sdp = format!("m=video 9 X 96\r\na=mid:0\r\n{map}m=video 9 X 96\r\na=mid:1\r\n{map}");
         let section =
             SectionDress { mid: "0".to_owned(), without: Some("urn:b"), ..Default::default() };
-        let out = Dress { credentials: None, sections: vec![section] }.apply(&sdp);
+        let out = Dress { sections: vec![section], ..Dress::default() }.apply(&sdp);
         assert_eq!(out, sdp.replacen("a=extmap:12 urn:b\r\n", "", 1));
+    }
+
+    #[test]
+    fn extensions_of_both_forms_are_allowed_for_all_sections_or_for_none() {
+        let (audio, video) = ("m=audio 9 X 0\r\n", "m=video 9 X 96\r\n");
+        let (line, data) = ("a=extmap-allow-mixed\r\n", "m=application 9 X webrtc-datachannel\r\n");
+        for (sdp, want) in [
+            (format!("v=0\r\n{line}{audio}{video}"), true),
+            (format!("v=0\r\n{audio}{line}{video}{line}{data}"), true),
+            (format!("v=0\r\n{audio}{line}{video}"), false),
+            (format!("v=0\r\n{audio}{video}"), false),
+        ] {
+            assert_eq!(allows_mixed(&scan(&sdp)), want, "{sdp}");
+        }
+        assert_eq!(Dress::default().apply(line), line);
     }
 }

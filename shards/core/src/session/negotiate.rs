@@ -146,11 +146,12 @@ impl Session {
             return Err("the server offers on this connection".to_owned());
         }
         let sections = self.negotiation.formats.check(text)?;
+        let mixed = sdp::allows_mixed(&sections);
         let offer = SdpOffer::from_sdp_string(text).map_err(|error| error.to_string())?;
         check::read_whole(&offer.to_sdp_string(), &sections)?;
         self.lend_streams();
         let answer = self.rtc.sdp_api().accept_offer(offer);
-        self.open_lanes(setup);
+        self.open_lanes(mixed, setup);
         let answer = answer.map_err(|error| error.to_string())?;
         self.codecs = CodecTable::new(&self.rtc, &sections);
         let credentials = self.own_credentials(setup);
@@ -163,7 +164,7 @@ impl Session {
                     self.slots.offer_section(mid, kind, usable, || setup.numbering());
                 }
             }
-            self.open_lanes(setup);
+            self.open_lanes(mixed, setup);
         }
         let (audio, video) = self.slots.assign();
         for own in self.slots.dress() {
@@ -178,7 +179,7 @@ impl Session {
         self.negotiation.asked = false;
         self.negotiation.wanted = audio > 0 || video > 0;
         fx.announced.extend(self.slots.announce(now));
-        let dress = Dress { credentials, sections: dress };
+        let dress = Dress { credentials, sections: dress, unmixed: !mixed };
         fx.notices.push_back(Notice::Answer {
             session: self.id,
             id,
@@ -303,15 +304,14 @@ impl Session {
     /// str0m forgets the stream at once. It would report on it, with a clock and counters that are not
     /// ours, and it would seal that under the keys, the SSRC and the indices of our own reports: a pad
     /// used twice (RFC 3711 §9.1), and a replay to the client, which drops one of the two.
-    fn open_lanes(&mut self, setup: &mut SessionSetup) {
+    fn open_lanes(&mut self, mixed: bool, setup: &mut SessionSetup) {
         for (at, slot) in self.slots.iter_mut().enumerate() {
-            let Some(media) = self.rtc.media(slot.mid) else { continue };
-            let ids = ExtensionIds::of(media);
             let mut api = self.rtc.direct_api();
             let Some(stream) = api.stream_tx_by_mid(slot.mid, None) else { continue };
             let (ssrc, repair) = (stream.ssrc(), stream.rtx().map(|ssrc| *ssrc));
             api.remove_stream_tx(ssrc);
-            if !self.egress.has_lane(at) {
+            if let Some(media) = self.rtc.media(slot.mid).filter(|_| !self.egress.has_lane(at)) {
+                let ids = ExtensionIds::of(media, mixed);
                 let lane = Lane::new(*ssrc, repair, &slot.mid, ids, setup.repair_seq());
                 self.egress.set_lane(at, lane);
             }
@@ -355,7 +355,7 @@ impl Session {
         let restart = std::mem::take(&mut self.negotiation.restart);
         let theirs = restart.then(|| api.ice_restart(true));
         let offer = api.apply();
-        self.open_lanes(setup);
+        self.open_lanes(false, setup);
         let Some((offer, pending)) = offer else { return };
         self.slots.assign();
         let credentials = theirs.map(|theirs| {
@@ -371,7 +371,7 @@ impl Session {
         for section in &mut sections {
             section.payload_types.extend(opus.map(|params| params.pt().to_string()));
         }
-        let dress = Dress { credentials, sections };
+        let dress = Dress { credentials, sections, unmixed: false };
         let sdp = dress.apply(&offer.to_sdp_string());
         let notice = Notice::Offer { session: self.id, id, sdp, slots: self.slots.notice() };
         fx.notices.push_back(notice.clone());
@@ -410,11 +410,12 @@ impl Session {
             let stale = id <= self.negotiation.last_id;
             return if stale { Ok(()) } else { Err("no such offer was made".to_owned()) };
         };
+        let mixed = sdp::allows_mixed(&sections);
         let answer = SdpAnswer::from_sdp_string(text).map_err(|error| error.to_string())?;
         check::read_whole(&answer.to_sdp_string(), &sections)?;
         self.lend_streams();
         let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
-        self.open_lanes(setup);
+        self.open_lanes(mixed, setup);
         accepted.map_err(|error| error.to_string())?;
         if let Some(ours) = self.negotiation.next_credentials.take() {
             self.rtc.direct_api().set_local_ice_credentials(ours.clone());
