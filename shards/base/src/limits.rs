@@ -185,6 +185,30 @@ pub const SIGNAL_ADDRESSES_MAX: usize = 65_536;
 /// How long a token lives that keeps a connected client able to come back.
 pub const TOKEN_REFRESH: Duration = Duration::from_secs(600);
 
+// --- WHIP and WHEP ---------------------------------------------------------------------------------
+
+/// HTTP resources of one signaling process.
+pub const HTTP_RESOURCES_MAX: usize = 65_536;
+/// An offer by HTTP. It goes into the member's memo, beside all else that is there. Chromium's, with every
+/// codec that it knows, is about 10 KiB.
+pub const HTTP_OFFER_MAX: usize = 48 * 1024;
+/// A fragment (RFC 8840) by HTTP.
+pub const HTTP_FRAGMENT_MAX: usize = 16 * 1024;
+/// The choice of a layer, as JSON.
+pub const HTTP_CHOICE_MAX: usize = 4 * 1024;
+/// How long an offer may wait for its answer: for a node to come, and for its shard.
+pub const HTTP_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// When to come again after a refusal for want of room.
+pub const HTTP_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Changes to one resource in a second, and the burst.
+pub const HTTP_PATCHES_PER_S: u32 = 5;
+/// See [`HTTP_PATCHES_PER_S`].
+pub const HTTP_PATCHES_BURST: u32 = 20;
+/// Those who listen to one player's events at once.
+pub const PLAYER_LISTENERS_MAX: usize = 4;
+/// Events that wait for one of them that does not read.
+pub const PLAYER_EVENTS_MAX: usize = 32;
+
 // --- data channels --------------------------------------------------------------------------------
 
 /// One data packet. The SDK cuts larger ones itself.
@@ -270,6 +294,9 @@ const _: () = assert!(TURN_COMMANDS_MAX <= CONTROL_CHANNEL_MAX);
 const _: () = assert!(TRAIN_SEGMENTS_MAX * RTP_MAX < 65_536);
 const _: () = assert!(JOIN_REQUEST_PACKED_MAX <= JOIN_REQUEST_MAX);
 const _: () = assert!(SDP_MAX <= SIGNAL_MESSAGE_MAX && SIGNAL_MESSAGE_MAX <= CONTROL_FRAME_MAX);
+const _: () = assert!(HTTP_OFFER_MAX + METADATA_MAX + ATTRIBUTES_MAX < MEMO_MAX);
+const _: () =
+    assert!(HTTP_OFFER_MAX <= SDP_MAX && NODE_WAIT.as_secs() < HTTP_ANSWER_TIMEOUT.as_secs());
 const _: () = assert!(LAYERS_MAX <= 8);
 const _: () = assert!(CACHE_PACKETS.is_power_of_two());
 const _: () = assert!(RED_PAYLOAD_MAX < RTP_MAX);

@@ -36,8 +36,11 @@ impl Model {
     /// A new or changed track of `publisher`: everybody's subscription to it is looked at anew.
     pub(super) fn refresh_viewers(&mut self, publisher: MemberId, track: TrackId) {
         let Some(member) = self.members.get(&publisher) else { return };
-        let Some(room) = self.rooms.get(&member.room) else { return };
-        for viewer in room.members.clone() {
+        let of = member.room;
+        let Some(room) = self.rooms.get(&of) else { return };
+        let viewers = room.members.clone();
+        self.stir(of);
+        for viewer in viewers {
             self.refresh_subscription(viewer, publisher, track);
         }
     }
@@ -133,7 +136,7 @@ impl Model {
         }
     }
 
-    fn send_unsubscribe(&mut self, viewer: MemberId, track: TrackId) {
+    pub(super) fn send_unsubscribe(&mut self, viewer: MemberId, track: TrackId) {
         let Some(member) = self.members.get(&viewer) else { return };
         let session = member.sessions.subscribe();
         self.command(member.seat, Command::Unsubscribe { session, track });
@@ -141,6 +144,7 @@ impl Model {
 
     /// Tracks are gone: nobody in the room receives them or has an opinion on them any more.
     pub(super) fn unsubscribe_all(&mut self, room: RoomId, but: MemberId, tracks: &[TrackId]) {
+        self.stir(room);
         let Some(room) = self.rooms.get(&room) else { return };
         for viewer in room.members.clone() {
             for track in tracks {
@@ -193,7 +197,7 @@ impl Model {
         }
     }
 
-    fn set_viewing(
+    pub(super) fn set_viewing(
         &mut self,
         viewer: MemberId,
         publisher: MemberId,

@@ -71,6 +71,7 @@ impl RateMeter {
 
     /// Takes the publisher's word for layers of which nothing was measured yet.
     fn announce(&mut self, Announced(table): &Announced, svc: bool) {
+        let known = self.rates;
         for (layer, row) in table.iter().enumerate().filter(|(layer, _)| !self.measured[*layer]) {
             let below =
                 layer.checked_sub(1).filter(|_| svc && row[0] > 0).map(|below| table[below]);
@@ -82,6 +83,9 @@ impl RateMeter {
                 *rate = own.saturating_sub(before) as f32;
                 before = before.max(own);
             }
+        }
+        if self.rates != known {
+            tracing::debug!(rates = ?self.rates.0, "layers are announced");
         }
     }
 

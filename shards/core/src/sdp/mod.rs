@@ -1,134 +1,13 @@
 //! Reading what str0m does not tell of an offer, and dressing what it writes.
 //!
 //! str0m negotiates; it does not say which track a section of an offer names, and it cannot be told
-//! what our own sections shall name. [`scan`] reads the first, [`Dress`] writes the second. Both look
-//! at single lines and know nothing of sessions.
+//! what our own sections shall name. [`scan`] (of `shards/base`, since signaling asks it too) reads the
+//! first, [`Dress`] writes the second. Both look at single lines and know nothing of sessions.
 
 pub(crate) mod check;
 
-use antipode_base::limits::LAYERS_MAX;
-use antipode_base::media::{Codec, Kind};
-
-/// One media section of an SDP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Section<'a> {
-    /// `a=mid`.
-    pub(crate) mid: &'a str,
-    /// `None` for the data channels' section.
-    pub(crate) kind: Option<Kind>,
-    /// The peer sends.
-    pub(crate) sends: bool,
-    /// The peer receives.
-    pub(crate) receives: bool,
-    /// Header extensions of both forms may come in one stream (RFC 8285 §6).
-    pub(crate) mixed: bool,
-    /// The section is rejected: port 0 and not bundled (RFC 9143 §7.3).
-    pub(crate) stopped: bool,
-    /// Second part of `a=msid` (RFC 8830), or of the older `a=ssrc:… msid:`.
-    pub(crate) track_label: Option<&'a str>,
-    /// `a=simulcast:send`, in its order; the first of alternatives (RFC 8853 §5.1).
-    pub(crate) rids: Vec<&'a str>,
-    /// `a=ssrc-group:SIM`, lowest layer first: a simulcast from before there were rids.
-    pub(crate) simulcast_ssrcs: Vec<u32>,
-    /// Payload types as the `m=` line has them.
-    pub(crate) payload_types: Vec<&'a str>,
-    /// Payload type and encoding name of each `a=rtpmap`.
-    pub(crate) encodings: Vec<(&'a str, &'a str)>,
-}
-
-/// Of a whole description or of one section.
-const MIXED: &str = "a=extmap-allow-mixed";
-
-/// The sections of an SDP, in their order. Never fails: str0m judges whether it is an SDP at all.
-pub(crate) fn scan(sdp: &str) -> Vec<Section<'_>> {
-    let bundle = sdp.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE")).unwrap_or("");
-    let mut sections: Vec<Section<'_>> = Vec::new();
-    let mut mixed = false;
-    for line in sdp.lines() {
-        if let Some(media) = line.strip_prefix("m=") {
-            sections.push(Section { mixed, ..section(media) });
-        } else if let Some(section) = sections.last_mut() {
-            attribute(section, line);
-        } else {
-            mixed |= line == MIXED;
-        }
-    }
-    for section in &mut sections {
-        section.stopped &= !bundle.split_whitespace().any(|mid| mid == section.mid);
-    }
-    sections
-}
-
-/// Whether header extensions of both forms may go to the peer in all sections: our descriptions say it of
-/// all or of none.
-pub(crate) fn allows_mixed(sections: &[Section<'_>]) -> bool {
-    sections.iter().filter(|section| section.kind.is_some()).all(|section| section.mixed)
-}
-
-fn section(media: &str) -> Section<'_> {
-    let mut words = media.split_whitespace();
-    let kind = match words.next() {
-        Some("audio") => Some(Kind::Audio),
-        Some("video") => Some(Kind::Video),
-        _ => None,
-    };
-    let stopped = words.next() == Some("0");
-    let payload_types = words.skip(1).collect();
-    // Without a direction a section is sendrecv (RFC 8866 §6.7).
-    Section {
-        mid: "",
-        kind,
-        sends: true,
-        receives: true,
-        mixed: false,
-        stopped,
-        track_label: None,
-        rids: Vec::new(),
-        simulcast_ssrcs: Vec::new(),
-        payload_types,
-        encodings: Vec::new(),
-    }
-}
-
-fn attribute<'a>(section: &mut Section<'a>, line: &'a str) {
-    let Some(attribute) = line.strip_prefix("a=") else { return };
-    let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
-    match name {
-        "mid" => section.mid = value.trim(),
-        "extmap-allow-mixed" => section.mixed = true,
-        "sendonly" => section.receives = false,
-        "recvonly" => section.sends = false,
-        "inactive" => (section.sends, section.receives) = (false, false),
-        "msid" => section.track_label = value.split_whitespace().nth(1),
-        "ssrc" if section.track_label.is_none() => {
-            section.track_label =
-                value.split_once(" msid:").and_then(|(_, labels)| labels.split_whitespace().nth(1));
-        }
-        "ssrc-group" => {
-            if let Some(ssrcs) = value.strip_prefix("SIM ") {
-                let ssrcs = ssrcs.split_whitespace().filter_map(|ssrc| ssrc.parse().ok());
-                section.simulcast_ssrcs = ssrcs.take(LAYERS_MAX).collect();
-            }
-        }
-        "simulcast" => {
-            let mut words = value.split_whitespace();
-            if words.by_ref().any(|word| word == "send") {
-                let rids = words.next().unwrap_or("").split(';');
-                section.rids = rids
-                    .filter_map(|alternatives| alternatives.split(',').next())
-                    .map(|rid| rid.trim_start_matches('~'))
-                    .filter(|rid| !rid.is_empty())
-                    .collect();
-            }
-        }
-        "rtpmap" => {
-            if let Some((pt, encoding)) = value.split_once(' ') {
-                section.encodings.push((pt, encoding.split('/').next().unwrap_or("")));
-            }
-        }
-        _ => {}
-    }
-}
+use antipode_base::media::Codec;
+pub(crate) use antipode_base::sdp::{MIXED, Section, allows_mixed, scan};
 
 /// What becomes of one section that str0m wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,6 +30,8 @@ pub(crate) struct SectionDress {
 pub(crate) struct Dress {
     /// ICE credentials: what str0m wrote, and what stands instead.
     pub(crate) credentials: Option<[(String, String); 2]>,
+    /// The one way that media takes, for `sendrecv`.
+    pub(crate) only: Option<&'static str>,
     /// By section; sections that are not named stay.
     pub(crate) sections: Vec<SectionDress>,
     /// An answer may not allow what the offer does not: extensions of both forms in one stream.
@@ -198,9 +79,13 @@ impl Dress {
             let kept: Vec<&str> = mids.split_whitespace().filter(|mid| !refused(mid)).collect();
             return Some(format!("a=group:BUNDLE {}", kept.join(" ")));
         }
-        match section {
+        let line = match section {
             Some(section) => section.line(line),
             None => Some(line.to_owned()),
+        };
+        match self.only {
+            Some(only) if line.as_deref() == Some("a=sendrecv") => Some(format!("a={only}")),
+            _ => line,
         }
     }
 }
@@ -294,43 +179,14 @@ pub(crate) fn place(order: &mut Vec<String>, payload_type: u8, before: u8, welco
 mod tests {
     use super::*;
 
-    const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
-        a=group:BUNDLE 0 1 2\r\n\
-        m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=rtpmap:111 opus/48000/2\r\na=mid:0\r\na=recvonly\r\n\
-        m=video 9 UDP/TLS/RTP/SAVPF 96 97 45\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n\
-        a=rtpmap:45 AV1/90000\r\na=msid:stream cid-1\r\n\
-        a=sendonly\r\na=rid:q send\r\na=rid:h send\r\na=simulcast:send q;~h,f\r\n\
-        a=ssrc-group:FID 5 9\r\na=ssrc-group:SIM 5 6 x 7 8\r\n\
-        m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n\
-        m=audio 0 UDP/TLS/RTP/SAVPF 0\r\na=mid:3\r\na=inactive\r\na=ssrc:7 msid:s cid-2\r\n";
+    const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96 97 45\r\na=mid:1\r\n\
+        a=rtpmap:96 VP8/90000\r\na=rtpmap:45 AV1/90000\r\n";
 
     #[test]
-    fn scans_an_offer() {
-        let sections = scan(OFFER);
-        let rows: Vec<_> = sections
-            .iter()
-            .map(|s| (s.mid, s.kind, s.sends, s.receives, s.stopped, s.track_label))
-            .collect();
-        assert_eq!(
-            rows,
-            [
-                ("0", Some(Kind::Audio), false, true, false, None),
-                ("1", Some(Kind::Video), true, false, false, Some("cid-1")),
-                ("2", None, true, true, false, None), // port 0, but bundled
-                ("3", Some(Kind::Audio), false, false, true, Some("cid-2")),
-            ]
-        );
-        assert_eq!(sections[1].rids, ["q", "h"]);
-        assert_eq!(sections[1].simulcast_ssrcs, [5, 6, 7], "and no more than there are layers");
-        assert_eq!(prefer(&sections[1], Some(Codec::Av1)), ["45", "96", "97"]);
-        assert_eq!(prefer(&sections[1], None), ["96", "97", "45"]);
-    }
-
-    #[test]
-    fn scanning_survives_nonsense() {
-        for text in ["", "m=", "m=\r\na=", "a=mid:0", "m=audio\r\na=simulcast:send", "\u{0}\n\r"] {
-            scan(text);
-        }
+    fn a_codec_that_is_wished_for_comes_first() {
+        let sections = scan(VIDEO);
+        assert_eq!(prefer(&sections[0], Some(Codec::Av1)), ["45", "96", "97"]);
+        assert_eq!(prefer(&sections[0], None), ["96", "97", "45"]);
     }
 
     const ANSWER: &str = "v=0\r\na=group:BUNDLE 0 1 2\r\na=extmap-allow-mixed\r\n\
@@ -348,6 +204,7 @@ mod tests {
                 ("old".to_owned(), "01new".to_owned()),
                 ("oldpass".to_owned(), "newpass".to_owned()),
             ]),
+            only: None,
             sections: vec![
                 SectionDress {
                     mid: "0".to_owned(),
@@ -396,6 +253,14 @@ mod tests {
             section.media_line("m=video 9 UDP/TLS/RTP/SAVPF 96 97 45 46"),
             "m=video 9 UDP/TLS/RTP/SAVPF 45 46 96 97"
         );
+    }
+
+    #[test]
+    fn media_takes_one_way() {
+        let sdp = "m=video 9 X 96\r\na=mid:0\r\na=sendrecv\r\nm=video 9 X 96\r\na=inactive\r\n";
+        let out = Dress { only: Some("recvonly"), ..Dress::default() }.apply(sdp);
+        assert_eq!(out, sdp.replace("sendrecv", "recvonly"));
+        assert_eq!(Dress::default().apply(sdp), sdp);
     }
 
     #[test]

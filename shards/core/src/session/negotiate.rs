@@ -92,7 +92,7 @@ impl Session {
     }
 
     /// Starts what [`Session::want_negotiation`] asked for, if nothing is under way.
-    pub(crate) fn negotiate(&mut self, setup: &mut SessionSetup, fx: &mut Effects) {
+    pub(crate) fn negotiate(&mut self, setup: &mut SessionSetup, now: Instant, fx: &mut Effects) {
         if !self.negotiation.wanted {
             return;
         }
@@ -114,7 +114,13 @@ impl Session {
                 self.negotiation.asked = true;
                 fx.notices.push_back(Notice::NeedSections { session: self.id, audio, video });
             }
-            Role::Both => {}
+            // The client knows its sections already. What finds none waits for one.
+            Role::Play if self.negotiation.offers > 0 => {
+                self.negotiation.wanted = false;
+                self.slots.assign();
+                fx.announced.extend(self.slots.announce(now));
+            }
+            Role::Both | Role::Play => {}
         }
     }
 
@@ -156,8 +162,11 @@ impl Session {
         self.codecs = CodecTable::new(&self.rtc, &sections);
         let credentials = self.own_credentials(setup);
         let mut dress = self.bind_sections(&sections, &answer.to_sdp_string(), fx);
-        if self.role == Role::Both {
-            for section in sections.iter().filter(|section| section.receives && !section.sends) {
+        let player = self.role == Role::Play;
+        if player || self.role == Role::Both {
+            // A player may offer to send as well; nobody takes it.
+            let ears = |section: &&Section<'_>| section.receives && (player || !section.sends);
+            for section in sections.iter().filter(ears) {
                 if let Some(kind) = section.kind {
                     let usable = !section.stopped;
                     let mid = section.mid.into();
@@ -167,7 +176,8 @@ impl Session {
             self.open_lanes(mixed, setup);
         }
         let (audio, video) = self.slots.assign();
-        for own in self.slots.dress() {
+        let labelled = if player { self.slots.dress_alike() } else { self.slots.dress() };
+        for own in labelled {
             match dress.iter_mut().find(|section| section.mid == own.mid) {
                 Some(section) => section.labels = own.labels,
                 None => dress.push(own),
@@ -177,9 +187,14 @@ impl Session {
         self.slots.taken();
         self.negotiation.offers += 1;
         self.negotiation.asked = false;
-        self.negotiation.wanted = audio > 0 || video > 0;
+        self.negotiation.wanted = !player && (audio > 0 || video > 0);
         fx.announced.extend(self.slots.announce(now));
-        let dress = Dress { credentials, sections: dress, unmixed: !mixed };
+        let only = match self.role {
+            Role::Publish => Some("recvonly"),
+            Role::Play => Some("sendonly"),
+            Role::Both | Role::Subscribe => None,
+        };
+        let dress = Dress { credentials, only, sections: dress, unmixed: !mixed };
         fx.notices.push_back(Notice::Answer {
             session: self.id,
             id,
@@ -371,7 +386,7 @@ impl Session {
         for section in &mut sections {
             section.payload_types.extend(opus.map(|params| params.pt().to_string()));
         }
-        let dress = Dress { credentials, sections, unmixed: false };
+        let dress = Dress { credentials, sections, ..Dress::default() };
         let sdp = dress.apply(&offer.to_sdp_string());
         let notice = Notice::Offer { session: self.id, id, sdp, slots: self.slots.notice() };
         fx.notices.push_back(notice.clone());

@@ -219,7 +219,11 @@ impl Publications {
         let alone = publication.layers.len() == 1;
         let rid = rid.as_ref().map_or("", |rid| &**rid);
         let by_ssrc = publication.is_told_by_ssrc();
-        let is = |info: &&mut LayerInfo| if by_ssrc { info.ssrc == *ssrc } else { info.rid == rid };
+        let is = |info: &&mut LayerInfo| match by_ssrc {
+            true => info.ssrc == *ssrc,
+            // OBS names the one stream of a section that has no simulcast.
+            false => info.rid == rid || (alone && info.rid.is_empty()),
+        };
         let info = publication.layers.iter_mut().find(is).ok_or(NotLearned::NoLayer)?;
         info.ssrc = *ssrc;
         info.repair_ssrc = repair.map_or(0, |ssrc| *ssrc);
@@ -323,6 +327,25 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_is_alone_may_have_a_name_that_nobody_negotiated() {
+        let mut publications = Publications::default();
+        assert!(publications.announce(publication(1, Kind::Video, "one")));
+        assert!(publications.announce(publication(2, Kind::Video, "stairs")));
+        let sections =
+            scan("m=video 9 X 96\na=mid:0\nm=video 9 X 96\na=mid:1\na=simulcast:send q;f\n");
+        for section in &sections {
+            assert!(matches!(publications.bind(section), Bound::New(_)));
+        }
+        let mut learn = |ssrc: u32, mid: &str, rid: &str| {
+            let learned = publications.learn(ssrc.into(), None, mid.into(), Some(rid.into()));
+            learned.map(|incoming| (incoming.track, incoming.layer))
+        };
+        assert_eq!(learn(7, "0", "0"), Ok((TrackId(1), Layer::BASE)));
+        assert_eq!(learn(8, "1", "f"), Ok((TrackId(2), Layer(1))));
+        assert_eq!(learn(9, "1", "0"), Err(NotLearned::NoLayer));
+    }
+
+    #[test]
     fn binds_by_label_and_else_by_kind() {
         let mut publications = Publications::default();
         assert!(publications.announce(publication(1, Kind::Video, "cam")));
@@ -339,10 +362,6 @@ mod tests {
         let ssrc = Ssrc::from(7);
         let incoming = publications.learn(ssrc, None, "5".into(), None).unwrap();
         assert_eq!((incoming.track, incoming.layer), (TrackId(2), Layer::BASE));
-        assert_eq!(
-            publications.learn(8.into(), None, "5".into(), Some("x".into())),
-            Err(NotLearned::NoLayer)
-        );
         assert_eq!(publications.learn(8.into(), None, "9".into(), None), Err(NotLearned::NoTrack));
         // Starting over with another SSRC leaves one entry.
         publications.learn(9.into(), None, "5".into(), None).unwrap();

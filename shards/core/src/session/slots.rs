@@ -16,6 +16,9 @@ use str0m::media::Mid;
 use crate::forward::Rewriter;
 use crate::sdp::SectionDress;
 
+/// The stream of a client whose sections are labelled alike.
+const PLAYED: &str = "antipode";
+
 /// A media section towards the client.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -202,6 +205,19 @@ impl Slots {
             .map(|slot| SectionDress {
                 mid: slot.mid.to_string(),
                 labels: slot.occupant.and_then(label),
+                ..SectionDress::default()
+            })
+            .collect()
+    }
+
+    /// The same for a client that hears of no change: one stream, and a track for each section,
+    /// whoever is in it.
+    pub(crate) fn dress_alike(&self) -> Vec<SectionDress> {
+        self.slots
+            .iter()
+            .map(|slot| SectionDress {
+                mid: slot.mid.to_string(),
+                labels: Some((PLAYED.to_owned(), format!("{PLAYED}-{}", slot.mid))),
                 ..SectionDress::default()
             })
             .collect()

@@ -53,7 +53,7 @@ impl Shard {
             data_session: None,
         });
         member.sessions.push(key);
-        if open.role != Role::Publish {
+        if matches!(open.role, Role::Both | Role::Subscribe) {
             member.data_session = Some(key);
         }
         if open.role != Role::Publish {
@@ -142,7 +142,7 @@ impl Shard {
         self.guarded(key, now, |session, setup, fx| {
             session.send_queue(now, fx);
             if session.dirty || session.deadline <= now {
-                session.negotiate(setup, fx);
+                session.negotiate(setup, now, fx);
                 session.turn(now, fx);
             }
         });

@@ -1,6 +1,7 @@
 //! A shard and real clients (str0m on their side too) in memory, without time passing by itself.
 
 mod descriptors;
+mod player;
 mod reports;
 mod sound;
 
