@@ -102,6 +102,11 @@ impl Plan {
             // WHEP plays one camera of a room.
             receive[1] = receive[1].min(1);
         }
+        for member in &mut members {
+            let own = of(member);
+            let sound = member.publish.len() - own;
+            member.receive = [tracks - cameras - sound, cameras - own];
+        }
         let guest = Member {
             identity: String::new(),
             first_source: 0,

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use antipode_bench::client::crew::{Crew, PeerHandle, Sums};
-use antipode_bench::client::peer::Publish;
+use antipode_bench::client::peer::{Publish, Wanted};
 use antipode_bench::clock::{Clock, host_tag};
 use antipode_bench::media::codec::Codec;
 use antipode_bench::media::source::{Layer, Shape, Source};
@@ -168,7 +168,8 @@ fn sources() -> Vec<Publish> {
 
 /// Joins two peers over the path: each sees the path's end in place of the other.
 async fn join(source: &PeerHandle, sink: &PeerHandle) -> Path {
-    let offer = source.offer(sources(), [0, 0]).await.expect("an offer");
+    let offer =
+        source.offer(Wanted { publish: sources(), ..Wanted::default() }).await.expect("an offer");
     let types = [payload_type(&offer, "VP8"), payload_type(&offer, "opus")];
     let path = Path::open(source.local, sink.local, types);
     let place = |address: SocketAddr| format!(" {} {} ", address.ip(), address.port());

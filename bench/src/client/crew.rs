@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use mio::Waker;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::client::peer::Publish;
+use crate::client::peer::Wanted;
 use crate::client::worker::{Command, News, PeerCommand, Snapshot, Worker};
 use crate::clock::Clock;
 use crate::error::BenchError;
@@ -160,17 +160,13 @@ impl PeerHandle {
         answer.await.map_err(|_| BenchError::WorkerGone)?.map_err(BenchError::Description)
     }
 
-    /// Makes an offer that publishes, and receives so much sound and video.
+    /// Makes an offer.
     ///
     /// # Errors
     /// There is nothing to offer, or an offer under way.
-    pub async fn offer(
-        &self,
-        publish: Vec<Publish>,
-        receive: [usize; 2],
-    ) -> Result<String, BenchError> {
+    pub async fn offer(&self, wanted: Wanted) -> Result<String, BenchError> {
         let (reply, answer) = oneshot::channel();
-        self.say(PeerCommand::Offer(publish, receive, reply));
+        self.say(PeerCommand::Offer(wanted, reply));
         answer.await.map_err(|_| BenchError::WorkerGone)?.map_err(BenchError::Description)
     }
 

@@ -24,12 +24,26 @@ const ROUNDS_MAX: u32 = 16;
 /// Repeats are sought among so many packets of a layer.
 const SEND_BUFFER: usize = 1_024;
 
+/// The data channel that every client opens.
+const CHANNEL: &str = "_reliable";
+
 /// What a peer is to publish.
 pub struct Publish {
     /// The client's name of the track; its section's msid says it.
     pub track: String,
     /// What it sends.
     pub source: Source,
+}
+
+/// What an offer is to add.
+#[derive(Default)]
+pub struct Wanted {
+    /// The data channel that clients open, with its section.
+    pub channel: bool,
+    /// A section for each.
+    pub publish: Vec<Publish>,
+    /// Sections to receive sound and pictures on.
+    pub receive: [usize; 2],
 }
 
 struct Published {
@@ -57,6 +71,8 @@ pub struct Peer {
     stage: Stage,
     published: Vec<Published>,
     pending: Option<SdpPendingOffer>,
+    /// A section that receives.
+    receiving: Option<Mid>,
     written: Vec<Written>,
     deadline: Instant,
     /// What it received.
@@ -88,6 +104,7 @@ impl Peer {
             stage: Stage::Connecting,
             published: Vec::new(),
             pending: None,
+            receiving: None,
             written: Vec::new(),
             deadline: now,
             streams: Streams::default(),
@@ -115,21 +132,20 @@ impl Peer {
         Ok(answer.to_sdp_string())
     }
 
-    /// Makes an offer: sections for what is to be published, and so many to receive on.
+    /// Makes an offer: sections for what is to be published, and so many to receive on. When that is
+    /// nothing, the same sections are offered again.
     ///
     /// # Errors
     /// An earlier offer waits for its answer.
-    pub fn offer(
-        &mut self,
-        publish: Vec<Publish>,
-        receive_audio: usize,
-        receive_video: usize,
-    ) -> Result<String, String> {
+    pub fn offer(&mut self, wanted: Wanted) -> Result<String, String> {
         if self.pending.is_some() {
             return Err("an offer waits for its answer".into());
         }
         let mut api = self.rtc.sdp_api();
-        for Publish { track, source } in publish {
+        if wanted.channel {
+            api.add_channel(CHANNEL.to_owned());
+        }
+        for Publish { track, source } in wanted.publish {
             let kind = match source.shape() {
                 Shape::Camera { .. } => MediaKind::Video,
                 Shape::Microphone => MediaKind::Audio,
@@ -144,11 +160,16 @@ impl Peer {
             let mid = api.add_media(kind, Direction::SendOnly, stream, Some(track), simulcast);
             self.published.push(Published { mid, negotiated: false, source });
         }
-        for (kind, count) in [(MediaKind::Audio, receive_audio), (MediaKind::Video, receive_video)]
-        {
+        for (kind, count) in [MediaKind::Audio, MediaKind::Video].into_iter().zip(wanted.receive) {
             for _ in 0..count {
-                api.add_media(kind, Direction::RecvOnly, None, None, None);
+                let mid = api.add_media(kind, Direction::RecvOnly, None, None, None);
+                self.receiving.get_or_insert(mid);
             }
+        }
+        if let Some(mid) = self.receiving.filter(|_| !api.has_changes()) {
+            // str0m offers changes only: a direction that goes and comes back is one.
+            api.set_direction(mid, Direction::SendRecv);
+            api.set_direction(mid, Direction::RecvOnly);
         }
         let (offer, pending) = api.apply().ok_or("nothing to offer")?;
         self.pending = Some(pending);

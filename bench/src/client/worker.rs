@@ -20,7 +20,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::Socket;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::client::peer::{Peer, Publish, Stage};
+use crate::client::peer::{Peer, Stage, Wanted};
 use crate::clock::{Clock, host_tag};
 use crate::sink::stream::{StreamReport, Streams, Tallies};
 
@@ -72,8 +72,8 @@ type Described = oneshot::Sender<Result<String, String>>;
 pub enum PeerCommand {
     /// Answer this offer.
     Answer(String, Described),
-    /// Make an offer that publishes and receives so much sound and video.
-    Offer(Vec<Publish>, [usize; 2], Described),
+    /// Make an offer of this.
+    Offer(Wanted, Described),
     /// Take this answer.
     Accept(String, oneshot::Sender<Result<(), String>>),
     /// Take this candidate.
@@ -301,9 +301,7 @@ impl Worker {
         // Whoever asked may have given up waiting.
         match command {
             PeerCommand::Answer(offer, reply) => drop(reply.send(peer.answer(&offer))),
-            PeerCommand::Offer(publish, [audio, video], reply) => {
-                drop(reply.send(peer.offer(publish, audio, video)));
-            }
+            PeerCommand::Offer(wanted, reply) => drop(reply.send(peer.offer(wanted))),
             PeerCommand::Accept(answer, reply) => drop(reply.send(peer.accept(&answer))),
             PeerCommand::Candidate(candidate) => peer.candidate(&candidate),
             PeerCommand::Close => return self.close(id),

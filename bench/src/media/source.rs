@@ -228,7 +228,9 @@ impl Source {
                 let varied = mean / 2 + self.dice.below(mean + 1);
                 if stream.debt > 0 { varied * 4 / 5 } else { varied }
             };
-            stream.debt = (stream.debt + bytes as i64 - mean as i64).max(0);
+            // Several keyframes in a row are not all paid off: encoders forget too.
+            let keyframe_bytes = (mean * KEYFRAME_FRAMES) as i64;
+            stream.debt = (stream.debt + bytes as i64 - mean as i64).clamp(0, keyframe_bytes);
             stream.picture.id = (stream.picture.id + 1) & 0x7fff;
             stream.picture.tl0 = stream.picture.tl0.wrapping_add(1);
             // 90 kHz.

@@ -26,7 +26,8 @@ pub fn text(report: &Report) -> String {
         );
     }
     for fault in &report.faults {
-        let _ = writeln!(out, "{:NAME$}{}", "FAILED", fault.text);
+        let word = if fault.busy { "BUSY" } else { "FAILED" };
+        let _ = writeln!(out, "{word:NAME$}{}", fault.text);
     }
     out
 }
@@ -37,7 +38,7 @@ pub fn rows(report: &Report) -> Vec<(String, String)> {
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
     row(
         "scenario",
-        format!("{} over {:?}, {}", report.scenario.name(), report.protocol, report.url),
+        format!("{} over {}, {}", report.scenario.name(), report.protocol.name(), report.url),
     );
     let (stood, started) = (report.connected, report.started);
     row("clients", format!("{stood} of {started} stood, {} at the end", report.standing));

@@ -1,11 +1,19 @@
-//! LiveKit's client protocol on `/rtc`: a WebSocket with protobuf frames, a peer connection to publish
-//! and one to receive, whose offers the server makes.
+//! LiveKit's client protocol: a WebSocket with protobuf frames, in its two forms.
+//!
+//! | | one peer connection, `/rtc/v1` | two, `/rtc` |
+//! | --- | --- | --- |
+//! | first offer | the client's, within the address | the server's, of the connection that receives |
+//! | tracks of others | go to sections that the client offers; the server says when it needs more | the server offers anew |
+//! | own tracks | in the client's next offer | on the connection that sends, which the client offers |
+//!
+//! Either way a client announces its tracks, waits until all are known, and then offers them.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use antipode_base::limits::BENCH_STEP_TIMEOUT;
-use antipode_signaling::token::{TokenRequest, mint};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::{SinkExt as _, StreamExt as _};
 use livekit_protocol as proto;
 use prost::Message as _;
@@ -20,19 +28,25 @@ use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::http::{self, reason};
-use super::{Member, Peers, Stage, Steps, TOKEN_TTL_S, told};
-use crate::client::peer::Publish;
+use super::{Member, Peers, Stage, Steps, bearer, told};
+use crate::client::peer::{Publish, Wanted};
 use crate::error::BenchError;
 use crate::media::codec::Codec;
 use crate::media::source::{Shape, Source};
 
 const WANTED: &str = "LiveKit's client protocol";
+/// The version of the protocol that we speak.
+const PROTOCOL: i32 = 15;
+/// Sections of each kind in the very first offer, as the SDKs have them.
+const FIRST_SECTIONS: usize = 3;
+/// Sections of each kind that a server may ask for at once.
+const SECTIONS_MAX: u32 = 256;
 /// Between pings, when the server names nothing.
 const PING: Duration = Duration::from_secs(5);
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// See [`super::attend`].
+/// See [`super::attend`]. `one`: with one peer connection.
 ///
 /// # Errors
 /// Why it could not join, or did not stay.
@@ -41,10 +55,9 @@ pub async fn attend(
     member: &Member,
     steps: &mut Steps,
     stop: &mut watch::Receiver<bool>,
+    one: bool,
 ) -> Result<(), BenchError> {
-    let url = stage.server.url("/rtc");
-    let socket = open(stage, member, &url).await?;
-    let mut session = Session::new(stage, member, url, socket);
+    let mut session = Session::open(stage, member, one).await?;
     let deadline = Instant::now() + BENCH_STEP_TIMEOUT;
     let mut pings = interval_at(Instant::now() + PING, PING);
     loop {
@@ -61,19 +74,18 @@ pub async fn attend(
 }
 
 /// Opens the WebSocket. The token goes into a header, never into the URL.
-async fn open(stage: &Stage, member: &Member, url: &str) -> Result<Socket, BenchError> {
+async fn connect(
+    stage: &Stage,
+    member: &Member,
+    url: &str,
+    query: &str,
+) -> Result<Socket, BenchError> {
     let stream = stage.server.connect(url).await?;
     let foreign =
         |fault: String| BenchError::Foreign { url: url.to_owned(), wanted: WANTED, fault };
-    let query = if member.subscribe { "auto_subscribe=1" } else { "auto_subscribe=0" };
-    let target =
-        format!("{}?{query}&sdk=go&protocol=15&adaptive_stream=0", url.replacen("http", "ws", 1));
+    let target = format!("{}?{query}", url.replacen("http", "ws", 1));
     let mut request = target.into_client_request().map_err(|error| foreign(error.to_string()))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let grant = TokenRequest::new(&stage.room, &member.identity, now.as_secs(), TOKEN_TTL_S);
-    let bearer = format!("Bearer {}", mint(&stage.key, &grant));
-    let bearer = bearer.parse().map_err(|_| foreign("the token is no header".into()))?;
-    request.headers_mut().insert(AUTHORIZATION, bearer);
+    request.headers_mut().insert(AUTHORIZATION, bearer(stage, member)?);
     let opened = timeout(BENCH_STEP_TIMEOUT, tokio_tungstenite::client_async(request, stream));
     match opened.await.map_err(|_| foreign("no answer".into()))? {
         Ok((socket, _)) => Ok(socket),
@@ -86,12 +98,36 @@ async fn open(stage: &Stage, member: &Member, url: &str) -> Result<Socket, Bench
     }
 }
 
+/// The first offer as `/rtc/v1` takes it, in the address.
+fn join_request(member: &Member, offer: proto::SessionDescription) -> String {
+    let settings =
+        proto::ConnectionSettings { auto_subscribe: member.subscribe, ..Default::default() };
+    let info = proto::ClientInfo {
+        sdk: proto::client_info::Sdk::Go as i32,
+        protocol: PROTOCOL,
+        ..Default::default()
+    };
+    let request = proto::JoinRequest {
+        client_info: Some(info),
+        connection_settings: Some(settings),
+        publisher_offer: Some(offer),
+        ..Default::default()
+    };
+    let wrapped = proto::WrappedJoinRequest {
+        compression: proto::wrapped_join_request::Compression::None as i32,
+        join_request: request.encode_to_vec(),
+    };
+    URL_SAFE_NO_PAD.encode(wrapped.encode_to_vec())
+}
+
 struct Session<'a> {
     stage: &'a Stage,
     member: &'a Member,
     url: String,
     socket: Socket,
     peers: Peers,
+    /// With one peer connection.
+    one: bool,
     /// Places in `peers`.
     subscriber: Option<usize>,
     publisher: Option<usize>,
@@ -99,26 +135,51 @@ struct Session<'a> {
     early: Vec<(i32, String)>,
     /// Client ids of tracks that wait for `track_published`.
     announced: Vec<String>,
+    /// Our offers so far; the last one waits for its answer.
     offers: u32,
+    offered: bool,
+    /// What the next offer is to add.
+    wanted: Option<Wanted>,
     /// Video tracks of others, in the order in which they came.
     videos: Vec<String>,
 }
 
 impl<'a> Session<'a> {
-    fn new(stage: &'a Stage, member: &'a Member, url: String, socket: Socket) -> Self {
-        Session {
+    async fn open(stage: &'a Stage, member: &'a Member, one: bool) -> Result<Self, BenchError> {
+        let url = stage.server.url(if one { "/rtc/v1" } else { "/rtc" });
+        let mut peers = Peers::default();
+        let query = if one {
+            let name = format!("{}/both", member.identity);
+            let peer = stage.crew.open(&name, stage.local()?).await?;
+            let sections =
+                |count: usize| if member.subscribe { count.min(FIRST_SECTIONS) } else { 0 };
+            let receive = member.receive.map(sections);
+            let wanted = Wanted { channel: true, receive, ..Wanted::default() };
+            let offer = description("offer", 1, peer.offer(wanted).await?);
+            peers.all.push(peer);
+            format!("join_request={}", join_request(member, offer))
+        } else {
+            let subscribe = u8::from(member.subscribe);
+            format!("auto_subscribe={subscribe}&sdk=go&protocol={PROTOCOL}&adaptive_stream=0")
+        };
+        let socket = connect(stage, member, &url, &query).await?;
+        let place = one.then_some(0);
+        Ok(Session {
             stage,
             member,
             url,
             socket,
-            peers: Peers::default(),
-            subscriber: None,
-            publisher: None,
+            peers,
+            one,
+            subscriber: place,
+            publisher: place,
             early: Vec::new(),
             announced: Vec::new(),
-            offers: 0,
+            offers: u32::from(one),
+            offered: one,
+            wanted: None,
             videos: Vec::new(),
-        }
+        })
     }
 
     fn foreign(&self, fault: impl Into<String>) -> BenchError {
@@ -157,13 +218,19 @@ impl<'a> Session<'a> {
                     self.learn(other);
                 }
                 self.tune().await?;
+                if !self.one {
+                    // As the SDKs do: the connection that sends stands with a data channel alone.
+                    self.offer(Wanted { channel: true, ..Wanted::default() }).await?;
+                }
                 self.announce().await
             }
             Say::Offer(offer) => self.answer(offer).await,
-            Say::Answer(answer) => match self.publisher {
-                Some(at) => self.peers.all[at].accept(answer.sdp).await,
-                None => Ok(()),
-            },
+            Say::Answer(answer) => self.accept(answer).await,
+            Say::MediaSectionsRequirement(more) => {
+                let more = [more.num_audios, more.num_videos];
+                let receive = more.map(|count| count.min(SECTIONS_MAX) as usize);
+                self.offer(Wanted { receive, ..Wanted::default() }).await
+            }
             Say::Trickle(trickle) => {
                 self.candidate(trickle);
                 Ok(())
@@ -213,7 +280,7 @@ impl<'a> Session<'a> {
         let at = match self.subscriber {
             Some(at) => at,
             None => {
-                let at = self.open("rx").await?;
+                let at = self.open_peer("rx").await?;
                 self.subscriber = Some(at);
                 at
             }
@@ -224,7 +291,7 @@ impl<'a> Session<'a> {
         self.say(Ask::Answer(description)).await
     }
 
-    async fn open(&mut self, way: &str) -> Result<usize, BenchError> {
+    async fn open_peer(&mut self, way: &str) -> Result<usize, BenchError> {
         let name = format!("{}/{way}", self.member.identity);
         let peer = self.stage.crew.open(&name, self.stage.local()?).await?;
         self.peers.all.push(peer);
@@ -241,13 +308,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Every track has its name at the server: makes the one offer.
+    /// Every track has its name at the server: offers them.
     async fn publish(&mut self) -> Result<(), BenchError> {
-        if self.publisher.is_some() {
-            return Ok(());
-        }
-        let at = self.open("tx").await?;
-        self.publisher = Some(at);
         let publish = self.member.publish.iter().enumerate().map(|(index, shape)| Publish {
             track: format!("{}-{index}", self.member.identity),
             source: Source::new(
@@ -256,11 +318,42 @@ impl<'a> Session<'a> {
                 shape.clone(),
             ),
         });
-        let sdp = self.peers.all[at].offer(publish.collect(), [0, 0]).await?;
+        let publish = publish.collect();
+        self.offer(Wanted { publish, ..Wanted::default() }).await
+    }
+
+    /// Offers, or remembers it for when the offer under way is answered.
+    async fn offer(&mut self, wanted: Wanted) -> Result<(), BenchError> {
+        if self.offered {
+            let waiting = self.wanted.get_or_insert_default();
+            waiting.publish.extend(wanted.publish);
+            waiting.receive[0] += wanted.receive[0];
+            waiting.receive[1] += wanted.receive[1];
+            return Ok(());
+        }
+        let at = match self.publisher {
+            Some(at) => at,
+            None => {
+                let at = self.open_peer("tx").await?;
+                self.publisher = Some(at);
+                at
+            }
+        };
+        let sdp = self.peers.all[at].offer(wanted).await?;
         self.flush_early(proto::SignalTarget::Publisher, at);
         self.offers += 1;
-        let description = description("offer", self.offers, sdp);
-        self.say(Ask::Offer(description)).await
+        self.offered = true;
+        self.say(Ask::Offer(description("offer", self.offers, sdp))).await
+    }
+
+    async fn accept(&mut self, answer: proto::SessionDescription) -> Result<(), BenchError> {
+        let Some(at) = self.publisher.filter(|_| self.offered) else { return Ok(()) };
+        self.peers.all[at].accept(answer.sdp).await?;
+        self.offered = false;
+        match self.wanted.take() {
+            Some(wanted) => self.offer(wanted).await,
+            None => Ok(()),
+        }
     }
 
     fn candidate(&mut self, trickle: proto::TrickleRequest) {

@@ -3,7 +3,7 @@
 //!
 //! | module | what it owns |
 //! | --- | --- |
-//! | [`livekit`] | the WebSocket protocol of LiveKit's SDKs, with two peer connections |
+//! | [`livekit`] | the WebSocket protocol of LiveKit's SDKs, with one peer connection or two |
 //! | [`whip`] | WHIP to publish, WHEP to watch
 //! | [`http`] | one request over HTTP/1.1 |
 
@@ -13,8 +13,10 @@ pub mod whip;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use antipode_signaling::token::{TokenRequest, mint};
+use hyper::header::HeaderValue;
 use tokio::sync::{mpsc, watch};
 
 use crate::client::crew::{Crew, PeerHandle, local_towards};
@@ -29,12 +31,25 @@ const TOKEN_TTL_S: u64 = 24 * 3600;
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
 )]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// LiveKit's client protocol, which Antipode speaks as well.
+    /// LiveKit's client protocol, which Antipode speaks as well, with one peer connection a client.
     Livekit,
+    /// The same with two, as older SDKs have it.
+    LivekitTwo,
     /// WHIP for publishers, WHEP for viewers: one camera and all microphones of a room.
     Whip,
+}
+
+impl Protocol {
+    /// For the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Livekit => "LiveKit's protocol",
+            Protocol::LivekitTwo => "LiveKit's protocol with two peer connections",
+            Protocol::Whip => "WHIP and WHEP",
+        }
+    }
 }
 
 /// One client.
@@ -122,7 +137,10 @@ pub async fn attend(
     let (began, progress_own) = (Instant::now(), progress.clone());
     let mut steps = Steps { began, progress: progress_own, stood: false, media: false };
     let ended = match stage.protocol {
-        Protocol::Livekit => livekit::attend(&stage, &member, &mut steps, &mut stop).await,
+        Protocol::Livekit => livekit::attend(&stage, &member, &mut steps, &mut stop, true).await,
+        Protocol::LivekitTwo => {
+            livekit::attend(&stage, &member, &mut steps, &mut stop, false).await
+        }
         Protocol::Whip => whip::attend(&stage, &member, &mut steps, &mut stop).await,
     };
     let last = match ended {
@@ -131,6 +149,19 @@ pub async fn attend(
     };
     // The run may be over.
     let _ = progress.send(last).await;
+}
+
+/// A fresh token of a member, as a header that no log shows.
+fn bearer(stage: &Stage, member: &Member) -> Result<HeaderValue, BenchError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let grant = TokenRequest::new(&stage.room, &member.identity, now.as_secs(), TOKEN_TTL_S);
+    let text = format!("Bearer {}", mint(&stage.key, &grant));
+    let mut value = HeaderValue::try_from(text).map_err(|_| BenchError::Flag {
+        flag: "--api-key",
+        fault: "it makes a token that is no header".into(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Waits until a line says true; a closed line says so too.

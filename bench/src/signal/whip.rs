@@ -1,10 +1,7 @@
 //! WHIP (RFC 9725) for clients that publish, and WHEP, its mirror image, for those that watch: one
 //! offer by POST, one answer, and a DELETE at the end. Nothing is trickled: our offers are complete.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use antipode_base::limits::BENCH_STEP_TIMEOUT;
-use antipode_signaling::token::{TokenRequest, mint};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
@@ -13,8 +10,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::http::{self, Server};
-use super::{Member, Peers, Stage, Steps, TOKEN_TTL_S, told};
-use crate::client::peer::Publish;
+use super::{Member, Peers, Stage, Steps, bearer, told};
+use crate::client::peer::{Publish, Wanted};
 use crate::error::BenchError;
 use crate::media::source::Source;
 
@@ -43,7 +40,7 @@ pub async fn attend(
         source: Source::new(member.first_source + index as u32, stage.host, shape.clone()),
     });
     let receive = if member.subscribe { member.receive } else { [0, 0] };
-    let offer = peer.offer(publish.collect(), receive).await?;
+    let offer = peer.offer(Wanted { channel: false, publish: publish.collect(), receive }).await?;
     let (answer, resource) = post(&stage.server, &path, offer, &bearer).await?;
     let joined = async {
         peer.accept(answer).await?;
@@ -71,18 +68,6 @@ async fn stay(
             }
         }
     }
-}
-
-fn bearer(stage: &Stage, member: &Member) -> Result<HeaderValue, BenchError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let grant = TokenRequest::new(&stage.room, &member.identity, now.as_secs(), TOKEN_TTL_S);
-    let text = format!("Bearer {}", mint(&stage.key, &grant));
-    let mut value = HeaderValue::try_from(text).map_err(|_| BenchError::Flag {
-        flag: "--api-key",
-        fault: "it makes a token that is no header".into(),
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// RFC 9725 §4.2: 201 with the answer, and the resource in Location. Returns both.
