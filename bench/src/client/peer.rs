@@ -44,6 +44,8 @@ pub struct Wanted {
     pub publish: Vec<Publish>,
     /// Sections to receive sound and pictures on.
     pub receive: [usize; 2],
+    /// Name a simulcast's highest layer first: some servers take the order for the ranks.
+    pub high_first: bool,
 }
 
 struct Published {
@@ -152,9 +154,12 @@ impl Peer {
             };
             let layers = source.shape().layers();
             let rids = &RIDS[..layers.min(RIDS.len())];
-            let simulcast = (layers > 1).then(|| Simulcast {
-                send: rids.iter().map(|rid| SimulcastLayer::new(rid)).collect(),
-                recv: Vec::new(),
+            let simulcast = (layers > 1).then(|| {
+                let mut send: Vec<_> = rids.iter().map(|rid| SimulcastLayer::new(rid)).collect();
+                if wanted.high_first {
+                    send.reverse();
+                }
+                Simulcast { send, recv: Vec::new() }
             });
             let stream = Some("bench".to_owned());
             let mid = api.add_media(kind, Direction::SendOnly, stream, Some(track), simulcast);

@@ -5,9 +5,11 @@
 //! | --- | --- |
 //! | [`livekit`] | the WebSocket protocol of LiveKit's SDKs, with one peer connection or two |
 //! | [`whip`] | WHIP to publish, WHEP to watch
+//! | [`janus`] | Janus's videoroom, for comparing
 //! | [`http`] | one request over HTTP/1.1 |
 
 pub mod http;
+pub mod janus;
 pub mod livekit;
 pub mod whip;
 
@@ -39,6 +41,8 @@ pub enum Protocol {
     LivekitTwo,
     /// WHIP for publishers, WHEP for viewers: one camera and all microphones of a room.
     Whip,
+    /// Janus's videoroom over its WebSocket.
+    Janus,
 }
 
 impl Protocol {
@@ -48,6 +52,7 @@ impl Protocol {
             Protocol::Livekit => "LiveKit's protocol",
             Protocol::LivekitTwo => "LiveKit's protocol with two peer connections",
             Protocol::Whip => "WHIP and WHEP",
+            Protocol::Janus => "Janus's videoroom",
         }
     }
 }
@@ -141,6 +146,7 @@ pub async fn attend(
         Protocol::LivekitTwo => {
             livekit::attend(&stage, &member, &mut steps, &mut stop, false).await
         }
+        Protocol::Janus => janus::attend(&stage, &member, &mut steps, &mut stop).await,
         Protocol::Whip => whip::attend(&stage, &member, &mut steps, &mut stop).await,
     };
     let last = match ended {

@@ -40,7 +40,8 @@ pub async fn attend(
         source: Source::new(member.first_source + index as u32, stage.host, shape.clone()),
     });
     let receive = if member.subscribe { member.receive } else { [0, 0] };
-    let offer = peer.offer(Wanted { channel: false, publish: publish.collect(), receive }).await?;
+    let offer =
+        peer.offer(Wanted { publish: publish.collect(), receive, ..Wanted::default() }).await?;
     let (answer, resource) = post(&stage.server, &path, offer, &bearer).await?;
     let joined = async {
         peer.accept(answer).await?;
