@@ -70,7 +70,12 @@ impl IntoResponse for Problem {
             Some(line) => format!("line {line}: {}", self.detail),
             None => self.detail,
         };
-        let mut body = json!({ "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": detail });
+        let mut body = json!({
+            "type": "about:blank",
+            "title": title,
+            "status": self.status.as_u16(),
+            "detail": detail,
+        });
         if let Some(line) = self.line {
             body["line"] = line.into();
         }
