@@ -1,4 +1,4 @@
-//! A client that speaks plain HTTP, and a node that answers its offers as a shard does.
+//! Requests by plain HTTP, and a node that answers each offer.
 
 use antipode_base::command::Command;
 use antipode_base::ids::ShardId;
@@ -7,8 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::{Node, Server, token};
+use crate::stage::{Node, Server, token};
 
+/// What publishers and players post.
 pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
     a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 AA\r\n\
     m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendonly\r\na=rtpmap:111 opus/48000/2\r\n\
@@ -51,7 +52,7 @@ pub struct Stage {
     answering: tokio::task::JoinHandle<()>,
 }
 
-fn answer_of(offer: &str, number: usize) -> String {
+pub fn answer_of(offer: &str, number: usize) -> String {
     let mut out = String::from("v=0\r\na=ice-lite\r\na=group:BUNDLE 0 1\r\n");
     for section in offer.split("\r\nm=").skip(1) {
         let mid = section.split("a=mid:").nth(1).and_then(|rest| rest.lines().next()).unwrap();

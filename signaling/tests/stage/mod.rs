@@ -1,9 +1,6 @@
 //! A signaling process in this one, a node that speaks the real control protocol over the real
 //! socket, and clients that speak the real client protocol over real WebSockets.
 
-#[allow(dead_code, reason = "tests with WebSockets alone use none of it")]
-pub mod http;
-
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
