@@ -361,7 +361,9 @@ async fn events_come_as_they_happen_and_end_with_the_player() {
     let at = stage.play().await.header("location").to_owned();
     let token = token("lobby", "wall");
     let mut stream = TcpStream::connect(stage.server.address).await.unwrap();
-    let request = format!("GET {at}/events?access_token={token} HTTP/1.1\r\nhost: test\r\n\r\n");
+    let request = format!(
+        "GET {at}/events?access_token={token} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     let mut buffer = [0; 4096];
