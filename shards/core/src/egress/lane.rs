@@ -263,6 +263,12 @@ impl Lane {
         self.repair_seq
     }
 
+    /// Whose media it carries, while it carries any.
+    pub(crate) fn member(&self, now: Instant) -> Option<&str> {
+        let runs = self.last.is_some_and(|last| now < last.sent + 2 * REPORT_INTERVAL);
+        runs.then_some(self.cname.as_str())
+    }
+
     /// The report that is due, if one is: only while the stream runs, and only when the publisher
     /// told its wall clock, since sound and picture must be reported by the same one.
     pub(crate) fn report(&mut self, now: Instant) -> Option<SenderReport<'_>> {

@@ -134,7 +134,7 @@ impl Session {
             slots: Slots::default(),
             publications: Publications::default(),
             channels: Channels::default(),
-            egress: Egress::default(),
+            egress: Egress::new(open.role == Role::Play),
             pacer: Pacer::default(),
             pace_at: None,
             allocate_at: None,
