@@ -25,7 +25,8 @@ pub enum BenchError {
     },
     /// Fewer file descriptors than clients.
     #[error(
-        "{clients} clients need {needed} file descriptors and this process may have {granted}: raise the hard limit (ulimit -Hn)"
+        "{clients} clients need {needed} file descriptors and this process may have {granted}: \
+         raise the hard limit (ulimit -Hn)"
     )]
     Descriptors {
         /// Clients of the run.

@@ -1,3 +1,5 @@
+//! One receiver's stream, packet by packet.
+
 use super::*;
 
 const HOST: u32 = 5;

@@ -1,3 +1,5 @@
+//! What sources send, in virtual time.
+
 use super::*;
 
 fn camera(codec: Codec, bitrates: &[u32]) -> Source {
