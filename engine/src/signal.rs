@@ -82,6 +82,7 @@ fn compose(config: &Config) -> Result<SignalConfig, Refusal> {
         dev_page: signal.dev_page,
         ice: ice(config),
         audio_top: config.room.audio_top,
+        whip_redirect: config.whip.redirect.clone(),
         admission: AdmissionLimits {
             connects_per_s: signal.connects_per_s,
             ..AdmissionLimits::default()

@@ -1,13 +1,15 @@
 //! The one task that owns the model. Everything that happens reaches it as an [`Event`], in order;
 //! what follows from it leaves through bounded channels.
 
+mod calls;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use antipode_base::control::{Memo, ToNode};
-use antipode_base::ids::{NodeId, ShardId};
+use antipode_base::ids::{MemberId, NodeId, ShardId};
 use antipode_base::limits::{CONTROL_CHANNEL_MAX, NODE_STALL_MAX, NODES_MAX, SIGNAL_QUEUE_MAX};
 use antipode_base::notice::Notice;
 use antipode_base::stats::{ShardStats, TcpStats};
@@ -18,8 +20,12 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use calls::Question;
+
 use crate::edge::encode::Encoder;
+use crate::model::http::{Address, Denied, Reply};
 use crate::model::message::{Join, Request, Resume};
+use crate::model::program::PlayEvent;
 use crate::model::{ClientId, Counters, Effect, Model, Now, Options, Refusal};
 use crate::variant::Variant;
 
@@ -74,6 +80,24 @@ pub(crate) enum Event {
     },
     /// A WebSocket is gone.
     Gone(ClientId),
+    /// A request by HTTP.
+    Call {
+        /// Its number.
+        call: ClientId,
+        /// What it asks.
+        question: Question,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Reply, Denied>>,
+    },
+    /// Somebody wants to hear of a player.
+    Listen {
+        /// Of which.
+        address: Address,
+        /// Where the events go.
+        events: mpsc::Sender<PlayEvent>,
+        /// What happened before; or why not.
+        answer: oneshot::Sender<Result<Vec<PlayEvent>, Denied>>,
+    },
     /// A node proved itself and told what it holds.
     NodeUp {
         /// Which.
@@ -129,6 +153,8 @@ pub(crate) struct Inspection {
     pub members: usize,
     pub rooms: usize,
     pub nodes: usize,
+    /// Publishers by WHIP, players by WHEP.
+    pub resources: (usize, usize),
     pub counters: Counters,
     pub stats: Vec<(NodeId, ShardId, ShardStats)>,
     pub tcp: Vec<(NodeId, TcpStats)>,
@@ -211,6 +237,8 @@ pub(crate) struct Actor {
     events: mpsc::Receiver<Event>,
     gone: mpsc::UnboundedReceiver<ClientId>,
     clients: HashMap<ClientId, ClientLink>,
+    calls: HashMap<ClientId, oneshot::Sender<Result<Reply, Denied>>>,
+    listeners: HashMap<MemberId, Vec<mpsc::Sender<PlayEvent>>>,
     nodes: HashMap<NodeId, NodeLink>,
     stats: BTreeMap<(NodeId, ShardId), ShardStats>,
     tcp: BTreeMap<NodeId, TcpStats>,
@@ -226,6 +254,8 @@ pub(crate) fn new(options: Options, encoder: Encoder) -> (Actor, Handle) {
         events,
         gone,
         clients: HashMap::new(),
+        calls: HashMap::new(),
+        listeners: HashMap::new(),
         nodes: HashMap::new(),
         stats: BTreeMap::new(),
         tcp: BTreeMap::new(),
@@ -277,6 +307,17 @@ impl Actor {
                 self.clients.remove(&client);
                 self.model.client_gone(client, now);
             }
+            Event::Call { call, question, answer } => {
+                self.calls.insert(call, answer);
+                match question {
+                    Question::Open(open) => self.model.open(call, *open, now),
+                    Question::Ask(address, ask) => self.model.ask(call, &address, ask, now),
+                }
+            }
+            Event::Listen { address, events, answer } => {
+                // Whoever asked may have gone; then its channel is closed too.
+                let _ = answer.send(self.listen(&address, events));
+            }
             Event::NodeUp { node, link, shards, members, commands } => {
                 if self.nodes.len() >= NODES_MAX && !self.nodes.contains_key(&node) {
                     tracing::error!(%node, NODES_MAX, "one node too many, its link is closed");
@@ -320,6 +361,7 @@ impl Actor {
             members,
             rooms,
             nodes,
+            resources: self.model.resource_counts(),
             counters: self.model.counters(),
             stats: stats.map(|((node, shard), stats)| (*node, *shard, stats.clone())).collect(),
             tcp: self.tcp.iter().map(|(node, stats)| (*node, stats.clone())).collect(),
@@ -354,11 +396,23 @@ impl Actor {
                     self.send_client(client, ToSocket::Close);
                     self.clients.remove(&client);
                 }
+                Effect::Reply { call, reply } => self.reply(call, reply),
+                Effect::Play { player, event } => self.tell_listeners(player, &event),
+                Effect::Over(member) => drop(self.listeners.remove(&member)),
             }
         }
     }
 
     fn answer(&mut self, client: ClientId, answer: Result<(), Refusal>) {
+        if let Err(refusal) = answer
+            && self.calls.contains_key(&client)
+        {
+            let denied = match refusal {
+                Refusal::NoNode => Denied::NoNode,
+                Refusal::Full => Denied::Full,
+            };
+            return self.reply(client, Err(denied));
+        }
         let admit = self.clients.get_mut(&client).and_then(|link| link.admit.take());
         if let Some(admit) = admit {
             // Whoever knocked may have gone; its ticket says so.

@@ -46,6 +46,16 @@ refusals! {
     NoNode = "no_node",
     /// All shards are full.
     ShardsFull = "shards_full",
+    /// By HTTP: a body of another type than the path takes.
+    Type = "type",
+    /// By HTTP: an offer or fragment that cannot be taken.
+    Offer = "offer",
+    /// By HTTP: an offer without a codec of ours.
+    Codec = "codec",
+    /// By HTTP: no such resource, or somebody else's.
+    Resource = "resource",
+    /// By HTTP: the ICE session that is meant is not named, or over.
+    Condition = "condition",
     /// A message that does not parse, or of the wrong kind.
     BadMessage = "bad_message",
     /// A message above the limit.

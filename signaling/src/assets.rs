@@ -1,4 +1,4 @@
-//! The page at `/`: files that the build put into the binary, served from memory.
+//! The pages at `/`, `/whip` and `/whep`: files that the build put into the binary, served from memory.
 //!
 //! Promises that the page reaches nothing but this server: the Content-Security-Policy forbids
 //! every other origin, inline script and framing. Not here: tokens for the page, which are
@@ -37,7 +37,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let mut router = Router::new();
     for file in FILES {
-        let path = if file.name == "index.html" { "/" } else { file.name };
+        // Pages go by their names alone.
+        let path = match file.name {
+            "index.html" => "/",
+            name => name.strip_suffix(".html").unwrap_or(name),
+        };
         let handler = get(move |headers: HeaderMap| async move { serve(file, &headers) });
         router = router.route(&format!("/{}", path.trim_start_matches('/')), handler);
     }
@@ -116,7 +120,13 @@ mod tests {
             assert!(text("index.html").contains(name), "index.html does not use {name}");
             text(name);
         }
-        for name in ["call.js", "grid.js", "meter.js", "chat.js"] {
+        for page in ["whip", "whep"] {
+            let html = text(&format!("{page}.html"));
+            for name in ["style.css", &format!("{page}.js"), "icon.svg", "icons.svg"] {
+                assert!(html.contains(name), "{page} does not use {name}");
+            }
+        }
+        for name in ["call.js", "grid.js", "meter.js", "chat.js", "stream.js"] {
             find(name);
         }
     }

@@ -31,6 +31,9 @@ pub struct SignalConfig {
     /// How many of a room's microphones a member hears at once: the loudest. 0: all. At most
     /// [`AUDIO_TOP_MAX`].
     pub audio_top: u8,
+    /// Where publishers by WHIP and players by WHEP are sent when they cannot be taken here: the base
+    /// address of another server, as `https://two.example.org`.
+    pub whip_redirect: Option<String>,
     /// Who gets in, and how fast.
     pub admission: AdmissionLimits,
 }
@@ -46,6 +49,7 @@ impl fmt::Debug for SignalConfig {
             .field("dev_page", &self.dev_page)
             .field("ice", &self.ice)
             .field("audio_top", &self.audio_top)
+            .field("whip_redirect", &self.whip_redirect)
             .field("admission", &self.admission)
             .finish()
     }
@@ -137,6 +141,15 @@ pub fn is_ice_url(url: &str, schemes: &[&str]) -> bool {
         && (!asks || scheme.starts_with("turn"))
 }
 
+/// Whether a path can be put behind it: `http` or `https`, a host, a port, and no more.
+pub fn is_base_address(address: &str) -> bool {
+    let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
+    rest.is_some_and(|host| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+        !host.is_empty() && host.len() <= 255 && host.bytes().all(fits)
+    })
+}
+
 /// Limits before any work; the defaults are those of [`antipode_base::limits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionLimits {
@@ -223,6 +236,10 @@ impl SignalConfig {
             let mend = "set the secret that the TURN servers have, and a time above 0";
             return wrong("ice.turn_secret", "no credentials for the TURN servers", mend);
         }
+        if !self.whip_redirect.as_deref().is_none_or(is_base_address) {
+            let mend = "give https://host[:port], without a slash at its end";
+            return wrong("whip.redirect", "no base address of a server", mend);
+        }
         if self.audio_top > AUDIO_TOP_MAX {
             return wrong("audio_top", "too many", "set at most 16, or 0 for all");
         }
@@ -249,6 +266,7 @@ mod tests {
                 turn_ttl: Duration::from_secs(60),
             },
             audio_top: 3,
+            whip_redirect: None,
             admission: AdmissionLimits::default(),
         }
     }
@@ -266,7 +284,7 @@ mod tests {
     #[test]
     fn refuses_what_cannot_work_and_names_the_field() {
         type Spoil = fn(&mut SignalConfig);
-        let table: [(Spoil, &str); 10] = [
+        let table: [(Spoil, &str); 12] = [
             (|c| c.keys.clear(), "keys"),
             (|c| c.keys[0].secret.clear(), "keys"),
             (|c| c.keys.push(c.keys[0].clone()), "keys"),
@@ -277,6 +295,8 @@ mod tests {
             (|c| c.ice.turn_secret.clear(), "ice.turn_secret"),
             (|c| c.ice.turn_ttl = Duration::ZERO, "ice.turn_secret"),
             (|c| c.audio_top = AUDIO_TOP_MAX + 1, "audio_top"),
+            (|c| c.whip_redirect = Some("two.test".into()), "whip.redirect"),
+            (|c| c.whip_redirect = Some("https://two.test/".into()), "whip.redirect"),
         ];
         assert!(config().check().is_ok());
         for (spoil, field) in table {

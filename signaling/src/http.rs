@@ -6,6 +6,7 @@
 //! | `/rtc/validate`, `/rtc/v1/validate` | why that WebSocket would be refused, as plain text |
 //! | `/livez`, `/readyz`, `/metrics` | for whoever runs it |
 //! | `/dev/token` | a token for the page, in development alone |
+//! | `/whip/…`, `/whep/…` | publishing and playing without a WebSocket, see [`crate::whip`] |
 //! | `/` | the page |
 //!
 //! Whatever is refused is refused before any work is done for it, and no answer repeats a token.
@@ -30,12 +31,14 @@ use crate::actor::{Arrival, Handle, read_clocks};
 use crate::admission::{Admission, Refused};
 use crate::assets;
 use crate::config::ApiKey;
+use crate::edge::ice::IceServers;
 use crate::edge::socket;
 use crate::entry::{self, Entry, EntryError, Params};
 use crate::metrics;
 use crate::model::Refusal;
 use crate::model::member::Wire;
 use crate::token::{self, TokenRequest};
+use crate::whip;
 
 /// How long a look at the actor may take before it counts as stuck.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,6 +52,10 @@ pub(crate) struct Shared {
     pub keys: Vec<ApiKey>,
     pub dev_page: bool,
     pub admission: Admission,
+    /// What those without a WebSocket are told of.
+    pub ice: IceServers,
+    /// Where those are sent for whom there is no room here: the other server's base address.
+    pub redirect: Option<String>,
     pub handle: Handle,
     pub stop: CancellationToken,
 }
@@ -70,6 +77,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         let limit = axum::extract::DefaultBodyLimit::max(DEV_BODY_MAX);
         router = router.route("/dev/token", post(dev_token).layer(limit));
     }
+    router = router.merge(whip::router());
     router.with_state(shared).merge(assets::router()).layer(axum::middleware::from_fn(log_request))
 }
 

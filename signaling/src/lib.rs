@@ -12,6 +12,7 @@
 //! | [`token`] | access tokens |
 //! | `model` | rooms, members, tracks, subscriptions as a state machine without I/O |
 //! | [`edge`] | the public SDKs' client protocol |
+//! | [`whip`] | publishing and playing over plain HTTP |
 //! | `actor` | the one task that owns the model |
 //! | `nodes` | the control links of the nodes |
 //! | `placement` | which shard a new member goes to |
@@ -43,6 +44,7 @@ mod server;
 mod sid;
 pub mod token;
 mod variant;
+pub mod whip;
 
 pub use config::{AdmissionLimits, ApiKey, ControlListen, IceConfig, SignalConfig, SignalError};
 pub use model::member::Permissions;

@@ -152,6 +152,8 @@ fn own(registry: &mut Registry, seen: &Inspection, admission: &Admission) {
         ("antipode_signal_clients", "WebSockets at the moment", admission.clients()),
         ("antipode_signal_members", "Members of all rooms", seen.members),
         ("antipode_signal_rooms", "Rooms", seen.rooms),
+        ("antipode_signal_publishers_by_http", "Publishers by WHIP", seen.resources.0),
+        ("antipode_signal_players_by_http", "Players by WHEP", seen.resources.1),
         ("antipode_signal_nodes", "Nodes with a control link", seen.nodes),
     ] {
         let gauge: Gauge = Gauge::default();
@@ -194,6 +196,7 @@ mod tests {
             members: 3,
             rooms: 1,
             nodes: 1,
+            resources: (2, 1),
             counters: Counters { joins: 9, ..Default::default() },
             stats: vec![
                 (NodeId(0xa), ShardId(0), stats),
@@ -212,6 +215,8 @@ mod tests {
             "antipode_tcp_drops_total{node=\"node-a\",reason=\"late\"} 6",
             "antipode_tcp_endings_total{node=\"node-a\",reason=\"silent\"} 1",
             "antipode_signal_members 3",
+            "antipode_signal_publishers_by_http 2",
+            "antipode_signal_players_by_http 1",
             "antipode_signal_joins_total 9",
             "antipode_signal_refused_total{reason=\"token\"} 0",
             "# EOF",

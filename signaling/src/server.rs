@@ -19,6 +19,7 @@ use crate::actor;
 use crate::admission::Admission;
 use crate::config::{ControlListen, SignalConfig, SignalError};
 use crate::edge::encode::Encoder;
+use crate::edge::ice::IceServers;
 use crate::http::{self, Shared};
 use crate::model::Options;
 use crate::nodes;
@@ -55,6 +56,8 @@ pub async fn serve(
         keys: config.keys.clone(),
         dev_page: config.dev_page,
         admission: Admission::new(&config.admission),
+        ice: IceServers::new(&config.ice),
+        redirect: config.whip_redirect.clone(),
         handle: handle.clone(),
         stop: stop.clone(),
     });

@@ -27,6 +27,19 @@ pub(crate) fn member(rng: &mut impl Rng) -> String {
     format!("PA_{}", random(rng, LENGTH))
 }
 
+/// What nobody guesses: 131 bits.
+const UNGUESSABLE: usize = 22;
+
+/// A new HTTP resource's: whoever knows it needs a token beside it.
+pub(crate) fn resource(rng: &mut impl Rng) -> String {
+    random(rng, UNGUESSABLE)
+}
+
+/// The identity within its room of a player, which is known to nobody by name.
+pub(crate) fn player(rng: &mut impl Rng) -> String {
+    format!("player-{}", random(rng, UNGUESSABLE))
+}
+
 /// A new track's. The two letters say kind and source, as the SDKs' logs show them.
 pub(crate) fn track(rng: &mut impl Rng, kind: Kind, source: Source) -> String {
     let kind = if kind == Kind::Audio { 'A' } else { 'V' };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use antipode_base::limits::{AUDIO_TOP_MAX, SHARDS_MAX};
 use antipode_signaling::config::{STUN_SCHEMES, TURN_SCHEMES};
 
-use super::ice::{host_and_port, ice_urls, turn_secret, turn_ttl};
+use super::ice::{host_and_port, ice_urls, turn_secret, turn_ttl, whip_redirect};
 use super::{Config, ControlAddress, LogFormat, MediaTcp, Runtime, Secret};
 use super::{Fault, Origin, Refusal, Value};
 
@@ -120,6 +120,18 @@ pub(crate) const FIELDS: &[Field] = &[
         help: "microphones that a member hears at once, the loudest; recorders and agents hear all",
         set: |c, v| audio_top(v).map(|count| c.room.audio_top = count),
         shown: |c| plain(i64::from(c.room.audio_top)),
+    },
+    Field {
+        path: "whip.redirect",
+        env: "ANTIPODE_WHIP_REDIRECT",
+        flag: None,
+        takes: "base address of another server, as https://two.example.org",
+        help: "where WHIP and WHEP clients are sent when there is no room for them here",
+        set: |c, v| whip_redirect(v).map(|base| c.whip.redirect = Some(base)),
+        shown: |c| match &c.whip.redirect {
+            None => Shown::Unset("nowhere: they are told to come again"),
+            Some(base) => plain(base.as_str()),
+        },
     },
     Field {
         path: "ice.stun",

@@ -1,6 +1,6 @@
-//! Reading the fields that name STUN and TURN servers.
+//! Reading the fields that name other servers: STUN, TURN, and one more of ours.
 
-use antipode_signaling::config::is_ice_url;
+use antipode_signaling::config::{is_base_address, is_ice_url};
 
 use super::{Fault, Secret, Value};
 
@@ -28,6 +28,16 @@ pub(super) fn ice_urls(
         return Err(Fault::new(fault, format!("Name at most {ICE_URLS_MAX}")));
     }
     Ok(all)
+}
+
+pub(super) fn whip_redirect(value: &Value) -> Result<String, Fault> {
+    let noun = "base address of a server";
+    let base = value.text(noun)?.trim();
+    if is_base_address(base) {
+        Ok(base.to_owned())
+    } else {
+        Err(value.fault(noun, "Give one like https://two.example.org, without a path"))
+    }
 }
 
 pub(super) fn turn_secret(value: &Value) -> Result<Secret, Fault> {

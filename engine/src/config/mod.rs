@@ -56,6 +56,7 @@ pub(crate) enum Mode {
 pub(crate) struct Config {
     pub(crate) signal: SignalFields,
     pub(crate) room: RoomFields,
+    pub(crate) whip: WhipFields,
     pub(crate) ice: IceFields,
     pub(crate) media: MediaFields,
     pub(crate) node: NodeFields,
@@ -83,6 +84,13 @@ pub(crate) struct SignalFields {
 pub(crate) struct RoomFields {
     /// How many microphones a member hears at once, the loudest first; 0: all.
     pub(crate) audio_top: u8,
+}
+
+/// `[whip]`: clients that speak plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WhipFields {
+    /// The server that takes those for whom there is no room here.
+    pub(crate) redirect: Option<String>,
 }
 
 /// `[ice]`: the STUN and TURN servers that clients are told of.
@@ -235,6 +243,7 @@ impl Config {
                 dev_page: dev,
             },
             room: RoomFields { audio_top: AUDIO_TOP },
+            whip: WhipFields { redirect: None },
             ice: IceFields {
                 stun: vec![],
                 turn: vec![],

@@ -82,6 +82,7 @@ fn a_whole_file_is_read() {
     let config = load_file(
         "[signal]\nbind = \"[::1]:80\"\nkeys = { a = \"x\", b = \"y\" }\nconnects_per_s = 7\nspread = true\n\
          dev_page = true\n[room]\naudio_top = 3\n\
+         [whip]\nredirect = \"https://two.test\"\n\
          [ice]\nstun = [\"stun:stun.test\"]\n\
          turn = [\"turn:turn.test:3478\", \"turns:[::1]:5349?transport=tcp\"]\n\
          turn_secret = \"north\"\nturn_ttl_s = 3600\n\
@@ -102,6 +103,7 @@ fn a_whole_file_is_read() {
             dev_page: true,
         },
         room: RoomFields { audio_top: 3 },
+        whip: WhipFields { redirect: Some("https://two.test".into()) },
         ice: IceFields {
             stun: vec!["stun:stun.test".into()],
             turn: vec!["turn:turn.test:3478".into(), "turns:[::1]:5349?transport=tcp".into()],
@@ -225,6 +227,11 @@ fn rooms_and_servers_that_will_not_do_name_field_line_and_mend() {
             "[room]\naudio_top = 17\n",
             "room.audio_top (line 2 of FILE): 17 is no count of microphones. \
              Give a whole number from 0 to 16.",
+        ),
+        (
+            "[whip]\nredirect = \"two.test\"\n",
+            "whip.redirect (line 2 of FILE): \"two.test\" is no base address of a server. \
+             Give one like https://two.example.org, without a path.",
         ),
         (
             "[ice]\nturn = [\"stun:a\"]\n",

@@ -89,6 +89,9 @@ fn print_links(http: SocketAddr) -> io::Result<()> {
     for name in ["alice", "bob"] {
         writeln!(out, "  http://{http}/?room=lobby&name={name}&auto=1")?;
     }
+    writeln!(out, "\nWithout a WebSocket, for OBS, ffmpeg and players (docs/whip.md):\n")?;
+    writeln!(out, "  publish  http://{http}/whip?room=lobby")?;
+    writeln!(out, "  watch    http://{http}/whep?room=lobby")?;
     writeln!(out, "\nCtrl-C ends it.")?;
     out.flush()
 }

@@ -14,6 +14,9 @@ pub enum Role {
     Publish,
     /// The client receives; we offer.
     Subscribe,
+    /// The client receives and offers, once: what its sections carry changes without another
+    /// description, so they are labelled alike whatever is in them. A player that speaks WHEP.
+    Play,
 }
 
 /// What a member may do. Checked by signaling before a command is sent and by the shard where the

@@ -5,6 +5,7 @@
 //! | [`ids`] | newtypes for nodes, shards, sessions, members, rooms and tracks |
 //! | [`limits`] | the one file of maxima |
 //! | [`media`] | kinds, codecs, layers, bitrates |
+//! | [`sdp`] | the media sections of a session description |
 //! | [`seq`] | arithmetic of wrapping wire numbers and their extended forms |
 //! | [`command`] | what signaling tells a shard |
 //! | [`notice`] | what a shard tells signaling |
@@ -21,6 +22,7 @@ pub mod ids;
 pub mod limits;
 pub mod media;
 pub mod notice;
+pub mod sdp;
 pub mod seq;
 pub mod stats;
 pub mod verdict;

@@ -185,6 +185,30 @@ pub const SIGNAL_ADDRESSES_MAX: usize = 65_536;
 /// How long a token lives that keeps a connected client able to come back.
 pub const TOKEN_REFRESH: Duration = Duration::from_secs(600);
 
+// --- WHIP and WHEP ---------------------------------------------------------------------------------
+
+/// HTTP resources of one signaling process.
+pub const HTTP_RESOURCES_MAX: usize = 65_536;
+/// An offer by HTTP. It goes into the member's memo, beside all else that is there. Chromium's, with every
+/// codec that it knows, is about 10 KiB.
+pub const HTTP_OFFER_MAX: usize = 48 * 1024;
+/// A fragment (RFC 8840) by HTTP.
+pub const HTTP_FRAGMENT_MAX: usize = 16 * 1024;
+/// The choice of a layer, as JSON.
+pub const HTTP_CHOICE_MAX: usize = 4 * 1024;
+/// How long an offer may wait for its answer: for a node to come, and for its shard.
+pub const HTTP_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// When to come again after a refusal for want of room.
+pub const HTTP_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Changes to one resource in a second, and the burst.
+pub const HTTP_PATCHES_PER_S: u32 = 5;
+/// See [`HTTP_PATCHES_PER_S`].
+pub const HTTP_PATCHES_BURST: u32 = 20;
+/// Those who listen to one player's events at once.
+pub const PLAYER_LISTENERS_MAX: usize = 4;
+/// Events that wait for one of them that does not read.
+pub const PLAYER_EVENTS_MAX: usize = 32;
+
 // --- data channels --------------------------------------------------------------------------------
 
 /// One data packet. The SDK cuts larger ones itself.
@@ -193,6 +217,34 @@ pub const DATA_PACKET_MAX: usize = 64 * 1024;
 pub const DATA_BUFFERED_MAX: usize = 2 * 1024 * 1024;
 /// Destinations of one data packet.
 pub const DATA_DESTINATIONS_MAX: usize = 256;
+
+// --- what a viewer's feedback can cost ------------------------------------------------------------
+
+/// Packets to one viewer that are remembered until it reports them: four seconds at 1,000 a second.
+pub const SENT_MAX: usize = 4_096;
+/// Packets that one transport-wide feedback may speak of. A longer one is cut: at 500 packets a
+/// second and ten feedbacks a second there are fifty.
+pub const FEEDBACK_PACKETS_MAX: usize = 4_096;
+/// Missing packets that one RTCP packet may name; the rest is not looked at.
+pub const MISSED_PER_REPORT_MAX: usize = 512;
+/// Repeats that one RTCP packet can cause.
+pub const REPEATS_PER_REPORT_MAX: usize = 64;
+/// Repeats on one stream that are remembered, so that one request is answered once.
+pub const REPEATS_MAX: usize = 128;
+/// Stretches of one input stream that are remembered, to find what a sequence number stood for. A
+/// stretch ends where packets are left out: with temporal layers some twenty times a second.
+pub const STRETCHES_MAX: usize = 48;
+/// Packets left out of one stream whose numbers may still be wanted. At thirty pictures a second of which
+/// two thirds are left out, the last second or two; what comes later than that is given up.
+pub const SKIPS_MAX: usize = 64;
+/// Sender reports whose sending times are remembered, for the round-trip time.
+pub const REPORTS_MAX: usize = 16;
+/// Packets of padding at one step of a probe: what a hostile estimate could ask for is cut here.
+pub const PROBE_PACKETS_MAX: usize = 128;
+/// `a=mid` goes along until the viewer reports on the stream, and so many packets long at most.
+pub const MID_PACKETS_MAX: u32 = 500;
+/// Packets since the last keyframe that a viewer who begins now is given at once.
+pub const BEGINNING_MAX: u64 = 256;
 
 // --- sound ----------------------------------------------------------------------------------------
 
@@ -253,6 +305,11 @@ const _: () = assert!(TURN_COMMANDS_MAX <= CONTROL_CHANNEL_MAX);
 const _: () = assert!(TRAIN_SEGMENTS_MAX * RTP_MAX < 65_536);
 const _: () = assert!(JOIN_REQUEST_PACKED_MAX <= JOIN_REQUEST_MAX);
 const _: () = assert!(SDP_MAX <= SIGNAL_MESSAGE_MAX && SIGNAL_MESSAGE_MAX <= CONTROL_FRAME_MAX);
+const _: () = assert!(HTTP_OFFER_MAX + METADATA_MAX + ATTRIBUTES_MAX < MEMO_MAX);
+const _: () =
+    assert!(HTTP_OFFER_MAX <= SDP_MAX && NODE_WAIT.as_secs() < HTTP_ANSWER_TIMEOUT.as_secs());
 const _: () = assert!(LAYERS_MAX <= 8);
 const _: () = assert!(CACHE_PACKETS.is_power_of_two());
 const _: () = assert!(RED_PAYLOAD_MAX < RTP_MAX);
+const _: () =
+    assert!(BEGINNING_MAX <= CACHE_PACKETS as u64 && REPEATS_PER_REPORT_MAX <= REPEATS_MAX);

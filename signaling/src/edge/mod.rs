@@ -14,6 +14,6 @@
 
 pub mod decode;
 pub(crate) mod encode;
-mod ice;
+pub(crate) mod ice;
 mod infos;
 pub(crate) mod socket;

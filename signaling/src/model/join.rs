@@ -6,6 +6,7 @@ use antipode_base::command::{CloseReason, Command, OpenSession, Role};
 use antipode_base::ids::{MemberId, SessionId, TrackId};
 use antipode_base::limits::TOKEN_REFRESH;
 
+use super::http::{Resource, Way};
 use super::member::{Member, Phase, Seat, Sessions, Wire};
 use super::message::{Gone, Join, Joined, MemberView, Then, ToClient};
 use super::resume::Arrival;
@@ -14,7 +15,7 @@ use crate::placement::{Load, Policy, place};
 use crate::token::TokenRequest;
 
 /// Where a join can go.
-enum Place {
+pub(super) enum Place {
     /// There.
     Seat(Seat),
     /// Nowhere before a node comes (back).
@@ -45,20 +46,25 @@ impl Model {
             }
             Place::Seat(seat) => seat,
         };
-        let taken = self
-            .rooms_by_name
-            .get(&join.room)
-            .and_then(|room| self.rooms.get(room)?.by_identity.get(&join.who.identity).copied());
-        if let Some(taken) = taken {
-            self.remove(taken, Gone::Replaced, Some(Then::Stop), now);
-        }
+        self.displace(&join.room, &join.who.identity, now);
         self.effects.push_back(Effect::Admit(client));
         self.counters.joins += 1;
         self.admit(client, *join, seat, now);
         None
     }
 
-    fn place(&mut self, room_name: &str) -> Place {
+    /// Of two with one identity the newer stays.
+    pub(super) fn displace(&mut self, room: &str, identity: &str, now: Now) {
+        let taken = self
+            .rooms_by_name
+            .get(room)
+            .and_then(|room| self.rooms.get(room)?.by_identity.get(identity).copied());
+        if let Some(taken) = taken {
+            self.remove(taken, Gone::Replaced, Some(Then::Stop), now);
+        }
+    }
+
+    pub(super) fn place(&mut self, room_name: &str) -> Place {
         let room = self.rooms_by_name.get(room_name).and_then(|id| self.rooms.get(id));
         let room_node = room.and_then(super::Room::node);
         let ready = |id| self.nodes.get(&id).is_some_and(|node| node.linked);
@@ -81,7 +87,7 @@ impl Model {
 
     fn admit(&mut self, client: ClientId, join: Join, seat: Seat, now: Now) {
         let Join { tracks, offer, .. } = join.clone();
-        let member = self.new_member(client, join, seat, now);
+        let member = self.new_member(Some(client), join, seat, now);
         let (id, room) = (member.id, member.room);
         self.open_sessions(&member);
         self.seat_member(member);
@@ -98,7 +104,25 @@ impl Model {
         }
     }
 
-    fn new_member(&mut self, client: ClientId, join: Join, seat: Seat, now: Now) -> Member {
+    /// The same for one that has no WebSocket.
+    pub(super) fn admit_resource(&mut self, join: Join, seat: Seat, resource: Resource, now: Now) {
+        let Join { tracks, offer, .. } = join.clone();
+        let offer = offer.map(|offer| offer.sdp).unwrap_or_default();
+        let mut member = self.new_member(None, join, seat, now);
+        member.http = Some(Resource { offer: offer.clone(), ..resource });
+        let (id, room) = (member.id, member.room);
+        self.open_sessions(&member);
+        self.seat_member(member);
+        self.span(room);
+        self.show_newcomer(id);
+        for spec in tracks {
+            self.publish(id, spec, now);
+        }
+        self.send_offer(id, offer);
+        self.stir(room);
+    }
+
+    fn new_member(&mut self, client: Option<ClientId>, join: Join, seat: Seat, now: Now) -> Member {
         let room = self.room_named(&join.room, now);
         let sessions = match join.wire {
             Wire::One => Sessions::Both(SessionId(self.fresh_id())),
@@ -126,7 +150,8 @@ impl Model {
             tracks: Vec::new(),
             subscriptions: Default::default(),
             audience: Default::default(),
-            client: Some(client),
+            http: None,
+            client,
             away_since: None,
             quality: None,
             media_lost: false,
@@ -137,13 +162,19 @@ impl Model {
 
     fn open_sessions(&mut self, member: &Member) {
         let roles: &[(SessionId, Role)] = match member.sessions {
-            Sessions::Both(session) => &[(session, Role::Both)],
+            Sessions::Both(session) => match member.http.as_ref().map(|resource| resource.way) {
+                None => &[(session, Role::Both)],
+                Some(Way::Whip) => &[(session, Role::Publish)],
+                Some(Way::Whep) => &[(session, Role::Play)],
+            },
             Sessions::Pair { publish, subscribe } => {
                 &[(publish, Role::Publish), (subscribe, Role::Subscribe)]
             }
         };
         // A recording wants everybody, and so may a program.
         let all = member.permissions.recorder || member.permissions.agent;
+        // What a player hears is chosen for it.
+        let all = all || member.http.is_some();
         let audio_top = if all { 0 } else { self.options.audio_top };
         for &(session, role) in roles {
             let open = OpenSession {

@@ -8,6 +8,7 @@ use antipode_base::ids::{MemberId, NodeId, RoomId, SessionId, ShardId, TrackId};
 use serde::{Deserialize, Serialize};
 
 use super::ClientId;
+use super::http::Resource;
 use super::quality::Grade;
 use super::track::{Source, Track, Viewing};
 
@@ -150,6 +151,8 @@ pub(crate) struct ClientTraits {
     pub protocol: i32,
     /// What it can do towards other clients.
     pub capabilities: Vec<i32>,
+    /// It gives received tracks ids of its own, and its SDK may be too old to ask for their sections.
+    pub own_track_ids: bool,
 }
 
 /// One track towards one member.
@@ -226,6 +229,8 @@ pub(crate) struct Member {
     pub subscriptions: BTreeMap<TrackId, Subscription>,
     /// Who may receive what it publishes.
     pub audience: Audience,
+    /// What it has instead of a WebSocket, if it came by WHIP or WHEP.
+    pub http: Option<Resource>,
 
     /// Its WebSocket, while there is one.
     #[serde(skip)]
@@ -264,6 +269,16 @@ impl Member {
         self.tracks.iter_mut().find(|track| track.sid == sid)
     }
 
+    /// The identity in its token.
+    pub(crate) fn known_as(&self) -> &str {
+        self.http.as_ref().map_or(&self.who.identity, |resource| &resource.identity)
+    }
+
+    /// Whether it is a player, which nobody hears of.
+    pub(crate) fn plays(&self) -> bool {
+        self.http.as_ref().is_some_and(|resource| resource.program.is_some())
+    }
+
     /// Whether others see at least one of its tracks.
     pub(crate) fn publishes(&self) -> bool {
         self.tracks.iter().any(|track| track.live.is_some())
@@ -274,7 +289,7 @@ impl Member {
         let Audience::Listed(rules) = &self.audience else { return true };
         rules.iter().any(|rule| {
             let meant = if rule.sid.is_empty() {
-                rule.identity == viewer.who.identity
+                rule.identity == viewer.known_as()
             } else {
                 rule.sid == viewer.sid
             };

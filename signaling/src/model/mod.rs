@@ -11,11 +11,13 @@
 //! [`Model::tick`]. It knows nothing of WebSockets, protobuf or sockets, reads no clock, and draws
 //! its random numbers from the generator that it was given.
 
+pub(crate) mod http;
 mod join;
 pub(crate) mod member;
 pub(crate) mod message;
 mod nodes;
 mod notices;
+pub(crate) mod program;
 pub(crate) mod quality;
 mod requests;
 mod resume;
@@ -27,7 +29,7 @@ mod subscribe;
 pub(crate) mod track;
 mod tracks;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,7 +47,7 @@ use resume::Waiting;
 use room::Room;
 pub(crate) use room::RoomRecord;
 
-/// One WebSocket, for as long as it lasts.
+/// One WebSocket, for as long as it lasts; or one request by HTTP, until it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientId(pub u64);
 
@@ -109,6 +111,22 @@ pub(crate) enum Effect {
     },
     /// Close its WebSocket, after what it was told.
     Hangup(ClientId),
+    /// To a request by HTTP.
+    Reply {
+        /// Which.
+        call: ClientId,
+        /// How it went.
+        reply: Result<http::Reply, http::Denied>,
+    },
+    /// For whoever listens to a player's events.
+    Play {
+        /// Which player.
+        player: MemberId,
+        /// What.
+        event: program::PlayEvent,
+    },
+    /// A member that came by HTTP is gone: nobody need listen any more.
+    Over(MemberId),
 }
 
 /// How the model is to behave.
@@ -169,6 +187,10 @@ pub(crate) struct Model {
     tracks: HashMap<TrackId, MemberId>,
     tracks_by_sid: HashMap<String, TrackId>,
     clients: HashMap<ClientId, MemberId>,
+    /// Members that came by HTTP, by the last part of their path.
+    resources: HashMap<String, MemberId>,
+    /// Rooms that changed in this turn and have players.
+    stirred: BTreeSet<RoomId>,
     /// Arrivals that no node can take yet.
     waiting: Vec<Waiting>,
     /// The number tells apart what is due at one instant.
@@ -194,6 +216,8 @@ impl Model {
             tracks: HashMap::new(),
             tracks_by_sid: HashMap::new(),
             clients: HashMap::new(),
+            resources: HashMap::new(),
+            stirred: BTreeSet::new(),
             waiting: Vec::new(),
             timers: BTreeMap::new(),
             timer_count: 0,
@@ -210,6 +234,7 @@ impl Model {
 
     /// Ends a turn: one memo for each member that changed in it, however often.
     pub(crate) fn settle(&mut self) {
+        self.direct();
         for id in std::mem::take(&mut self.dirty) {
             let Some(member) = self.members.get_mut(&id) else { continue };
             member.dirty = false;

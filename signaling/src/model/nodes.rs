@@ -164,6 +164,9 @@ impl Model {
             self.forget_unknown_tracks(id);
             self.subscribe_to_room(id);
             self.repeat(id);
+            if let Some(room) = self.members.get(&id).map(|member| member.room) {
+                self.stir(room);
+            }
             self.arm(now, RESUME_WINDOW, Timer::Away(id));
         }
     }
@@ -187,9 +190,11 @@ impl Model {
                 self.open_room(room, now);
             }
         }
-        member.away_since = Some(now.at);
-        let live = member.tracks.iter().filter(|track| track.live.is_some());
-        member.rebuilt = Some(live.map(|track| track.id).collect());
+        if member.http.is_none() {
+            member.away_since = Some(now.at);
+            let live = member.tracks.iter().filter(|track| track.live.is_some());
+            member.rebuilt = Some(live.map(|track| track.id).collect());
+        }
         // The last change may not have reached the memo; clients drop what looks older.
         member.version += 16;
         let id = member.id;

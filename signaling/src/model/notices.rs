@@ -51,6 +51,9 @@ impl Model {
 
     fn session_notice(&mut self, id: MemberId, notice: Notice, now: Now) {
         match notice {
+            Notice::Answer { id: number, sdp, .. } if self.is_resource(id) => {
+                self.answered(id, number, sdp, now);
+            }
             Notice::Answer { id: number, sdp, slots, .. } => {
                 let tracks = self.names(&slots);
                 let description = Description { id: number, sdp };
@@ -63,7 +66,9 @@ impl Model {
             }
             Notice::NegotiationFailed { session, id: number, reason } => {
                 tracing::info!(%session, number, %reason, "negotiation failed");
-                self.negotiation_failed(id, now);
+                if !self.is_resource(id) || self.offer_failed(id, number, reason) {
+                    self.negotiation_failed(id, now);
+                }
             }
             Notice::NeedSections { audio, video, .. } => {
                 self.tell_member(id, ToClient::NeedSections { audio, video });
@@ -90,6 +95,10 @@ impl Model {
             }
             _ => {}
         }
+    }
+
+    fn is_resource(&self, id: MemberId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.http.is_some())
     }
 
     fn names(&self, slots: &[Slot]) -> Vec<(String, String)> {
@@ -138,7 +147,9 @@ impl Model {
             // Not wanted until the client asks again: or else every change would try it anew.
             subscription.active = false;
             subscription.wanted = Some(false);
+            let room = member.room;
             self.touch(id);
+            self.stir(room);
         }
         self.tell_member(id, ToClient::SubscriptionFailed { track: sid, unsupported: true });
     }

@@ -74,6 +74,9 @@ impl Model {
         let before = std::mem::replace(&mut member.audience, audience);
         self.touch(id);
         let Some(member) = self.members.get(&id) else { return };
+        let room = member.room;
+        self.stir(room);
+        let Some(member) = self.members.get(&id) else { return };
         let viewers = self.rooms.get(&member.room).map_or(Vec::new(), |room| room.members.clone());
         let live = member.tracks.iter().filter(|track| track.live.is_some());
         let tracks: Vec<_> = live.map(|track| (track.id, track.sid.clone())).collect();

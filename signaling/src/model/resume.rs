@@ -6,6 +6,7 @@ use antipode_base::command::Command;
 use antipode_base::ids::{MemberId, TrackId};
 use antipode_base::limits::{NODE_WAIT, RESUME_WINDOW};
 
+use super::http::Open;
 use super::member::Sessions;
 use super::message::{Gone, Join, MemberView, Resume, Then, ToClient};
 use super::{ClientId, Effect, Model, Now, Refusal, Timer, view};
@@ -17,6 +18,8 @@ pub(super) enum Arrival {
     Join(Box<Join>),
     /// Back.
     Resume(Resume),
+    /// New, by HTTP.
+    Open(Box<Open>),
 }
 
 /// Somebody at the door while no node can take them.
@@ -44,6 +47,7 @@ impl Model {
         match arrival {
             Arrival::Join(join) => self.try_join(client, join, now).map(Arrival::Join),
             Arrival::Resume(resume) => self.try_resume(client, resume, now).map(Arrival::Resume),
+            Arrival::Open(open) => self.try_open(client, open, now).map(Arrival::Open),
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) struct Room {
     /// The shards that were last told of each other.
     pub span_told: BTreeSet<ShardId>,
     pub speakers: Speakers,
+    /// Members that play by WHEP.
+    pub players: usize,
     /// Who left within the last [`RESUME_WINDOW`].
     pub departed: VecDeque<(Instant, MemberView)>,
     /// What was last told of the room's size.
@@ -60,6 +62,7 @@ impl Room {
             seats: BTreeMap::new(),
             span_told: BTreeSet::new(),
             speakers: Speakers::default(),
+            players: 0,
             departed: VecDeque::new(),
             told: None,
         }
@@ -100,6 +103,7 @@ impl Model {
         room.members.push(member.id);
         room.by_identity.insert(member.who.identity.clone(), member.id);
         *room.seats.entry(member.seat).or_default() += 1;
+        room.players += usize::from(member.plays());
         if let Some(node) = self.nodes.get_mut(&member.seat.node) {
             node.take_seat(member.seat.shard, member.sessions.all().len());
         }
@@ -112,6 +116,9 @@ impl Model {
         }
         if let Some(client) = member.client {
             self.clients.insert(client, member.id);
+        }
+        if let Some(resource) = &member.http {
+            self.resources.insert(resource.id.clone(), member.id);
         }
         self.members_by_sid.insert(member.sid.clone(), member.id);
         self.members.insert(member.id, member);
@@ -131,6 +138,7 @@ impl Model {
         if let Some(client) = member.client {
             self.clients.remove(&client);
         }
+        self.forget_resource(&member);
         if let Some(node) = self.nodes.get_mut(&member.seat.node) {
             node.give_seat(member.seat.shard, member.sessions.all().len());
         }
@@ -138,6 +146,7 @@ impl Model {
         room.members.retain(|other| *other != id);
         room.by_identity.remove(&member.who.identity);
         room.speakers.forget(id);
+        room.players -= usize::from(member.plays());
         if let Some(count) = room.seats.get_mut(&member.seat) {
             *count -= 1;
             if *count == 0 {
@@ -202,6 +211,7 @@ impl Model {
             })
             .collect();
         if !speakers.is_empty() {
+            self.stir(id);
             self.tell_room(id, None, ToClient::Speakers(speakers));
         }
         if again {
@@ -231,6 +241,7 @@ impl Model {
             room.told = Some(view.clone());
             self.tell_room(id, None, ToClient::Room(view));
         }
+        self.count_viewers(id);
         for id in members {
             self.renew_token(id, now);
         }

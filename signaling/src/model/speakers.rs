@@ -64,6 +64,11 @@ impl Speakers {
         self.voices.remove(&member);
     }
 
+    /// Whether someone was audible when changes were last told.
+    pub(super) fn speaks(&self, member: MemberId) -> bool {
+        self.voices.get(&member).is_some_and(|voice| voice.told > 0)
+    }
+
     /// What to tell, loudest first. To be called once per [`LEVEL_INTERVAL`].
     pub(super) fn changes(&mut self, now: Instant) -> Vec<Told> {
         let mut changes = Vec::new();

@@ -159,6 +159,8 @@ pub enum Wish {
     Quality(u8),
     /// By the size in pixels in which it is shown.
     Size(u16, u16),
+    /// By the rung itself, 0 the smallest.
+    Layer(u8),
 }
 
 /// How a viewer wants to receive a track, in its own words.
@@ -196,6 +198,7 @@ impl Viewing {
         match self.wish {
             Wish::Quality(quality) => quality == 0,
             Wish::Size(width, height) => u32::from(width) * u32::from(height) <= THUMBNAIL_PIXELS,
+            Wish::Layer(_) => false,
         }
     }
 }
@@ -266,6 +269,10 @@ impl Track {
     pub(crate) fn layer_for(&self, wish: Wish) -> Layer {
         let layers = &self.spec.layers;
         let top = layers.len().checked_sub(1);
+        // Whoever names a rung knows of it from the track itself.
+        if let Wish::Layer(rung) = wish {
+            return Layer(rung).min(Layer::TOP);
+        }
         let index = match wish {
             Wish::Quality(quality) => layers.iter().rposition(|l| l.quality <= quality).or(Some(0)),
             // The smallest picture that need not be blown up, whichever way it is turned.
@@ -273,6 +280,7 @@ impl Track {
                 suffices(l.width.max(l.height), width.max(height))
                     && suffices(l.width.min(l.height), width.min(height))
             }),
+            Wish::Layer(_) => None,
         };
         // A track of one rung is sent whatever the wish; so is one of unknown rungs.
         match top {
@@ -292,10 +300,10 @@ fn suffices(has: u32, shown: u16) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn track(rungs: &[(u8, u32, u32)]) -> Track {
+    pub(in crate::model) fn track(rungs: &[(u8, u32, u32)]) -> Track {
         let layers = rungs
             .iter()
             .map(|&(quality, width, height)| LayerSpec { quality, width, height, bitrate: 0 })
@@ -344,6 +352,9 @@ mod tests {
             (three, Wish::Size(4000, 3000), Layer::TOP),
             (two, Wish::Quality(1), Layer(0)),
             (two, Wish::Quality(2), Layer::TOP),
+            (three, Wish::Layer(1), Layer(1)),
+            (three, Wish::Layer(9), Layer::TOP),
+            (&[][..], Wish::Layer(0), Layer(0)),
             (one, Wish::Quality(0), Layer::TOP),
             (&[][..], Wish::Quality(0), Layer::TOP),
             (&[][..], Wish::Size(1, 1), Layer::TOP),

@@ -181,8 +181,9 @@ impl Model {
         };
         track.spec.muted = muted;
         track.version_us = now.unix_us;
-        let track = track.id;
+        let (track, room) = (track.id, member.room);
         self.command(seat, Command::Mute { session, track, muted });
+        self.stir(room);
         self.show(id);
     }
 

@@ -52,6 +52,7 @@ pub fn config(control: PathBuf) -> SignalConfig {
         dev_page: true,
         ice: IceConfig::default(),
         audio_top: 0,
+        whip_redirect: None,
         admission: AdmissionLimits::default(),
     }
 }

@@ -1,108 +1,13 @@
 //! Reading what str0m does not tell of an offer, and dressing what it writes.
 //!
 //! str0m negotiates; it does not say which track a section of an offer names, and it cannot be told
-//! what our own sections shall name. [`scan`] reads the first, [`Dress`] writes the second. Both look
-//! at single lines and know nothing of sessions.
+//! what our own sections shall name. [`scan`] (of `shards/base`, since signaling asks it too) reads the
+//! first, [`Dress`] writes the second. Both look at single lines and know nothing of sessions.
 
 pub(crate) mod check;
 
-use antipode_base::media::{Codec, Kind};
-
-/// One media section of an SDP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Section<'a> {
-    /// `a=mid`.
-    pub(crate) mid: &'a str,
-    /// `None` for the data channels' section.
-    pub(crate) kind: Option<Kind>,
-    /// The peer sends.
-    pub(crate) sends: bool,
-    /// The peer receives.
-    pub(crate) receives: bool,
-    /// The section is rejected: port 0 and not bundled (RFC 9143 §7.3).
-    pub(crate) stopped: bool,
-    /// Second part of `a=msid` (RFC 8830), or of the older `a=ssrc:… msid:`.
-    pub(crate) track_label: Option<&'a str>,
-    /// `a=simulcast:send`, in its order; the first of alternatives (RFC 8853 §5.1).
-    pub(crate) rids: Vec<&'a str>,
-    /// Payload types as the `m=` line has them.
-    pub(crate) payload_types: Vec<&'a str>,
-    /// Payload type and encoding name of each `a=rtpmap`.
-    pub(crate) encodings: Vec<(&'a str, &'a str)>,
-}
-
-/// The sections of an SDP, in their order. Never fails: str0m judges whether it is an SDP at all.
-pub(crate) fn scan(sdp: &str) -> Vec<Section<'_>> {
-    let bundle = sdp.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE")).unwrap_or("");
-    let mut sections: Vec<Section<'_>> = Vec::new();
-    for line in sdp.lines() {
-        if let Some(media) = line.strip_prefix("m=") {
-            sections.push(section(media));
-        } else if let Some(section) = sections.last_mut() {
-            attribute(section, line);
-        }
-    }
-    for section in &mut sections {
-        section.stopped &= !bundle.split_whitespace().any(|mid| mid == section.mid);
-    }
-    sections
-}
-
-fn section(media: &str) -> Section<'_> {
-    let mut words = media.split_whitespace();
-    let kind = match words.next() {
-        Some("audio") => Some(Kind::Audio),
-        Some("video") => Some(Kind::Video),
-        _ => None,
-    };
-    let stopped = words.next() == Some("0");
-    let payload_types = words.skip(1).collect();
-    // Without a direction a section is sendrecv (RFC 8866 §6.7).
-    Section {
-        mid: "",
-        kind,
-        sends: true,
-        receives: true,
-        stopped,
-        track_label: None,
-        rids: Vec::new(),
-        payload_types,
-        encodings: Vec::new(),
-    }
-}
-
-fn attribute<'a>(section: &mut Section<'a>, line: &'a str) {
-    let Some(attribute) = line.strip_prefix("a=") else { return };
-    let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
-    match name {
-        "mid" => section.mid = value.trim(),
-        "sendonly" => section.receives = false,
-        "recvonly" => section.sends = false,
-        "inactive" => (section.sends, section.receives) = (false, false),
-        "msid" => section.track_label = value.split_whitespace().nth(1),
-        "ssrc" if section.track_label.is_none() => {
-            section.track_label =
-                value.split_once(" msid:").and_then(|(_, labels)| labels.split_whitespace().nth(1));
-        }
-        "simulcast" => {
-            let mut words = value.split_whitespace();
-            if words.by_ref().any(|word| word == "send") {
-                let rids = words.next().unwrap_or("").split(';');
-                section.rids = rids
-                    .filter_map(|alternatives| alternatives.split(',').next())
-                    .map(|rid| rid.trim_start_matches('~'))
-                    .filter(|rid| !rid.is_empty())
-                    .collect();
-            }
-        }
-        "rtpmap" => {
-            if let Some((pt, encoding)) = value.split_once(' ') {
-                section.encodings.push((pt, encoding.split('/').next().unwrap_or("")));
-            }
-        }
-        _ => {}
-    }
-}
+use antipode_base::media::Codec;
+pub(crate) use antipode_base::sdp::{MIXED, Section, allows_mixed, scan};
 
 /// What becomes of one section that str0m wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,8 +30,12 @@ pub(crate) struct SectionDress {
 pub(crate) struct Dress {
     /// ICE credentials: what str0m wrote, and what stands instead.
     pub(crate) credentials: Option<[(String, String); 2]>,
+    /// The one way that media takes, for `sendrecv`.
+    pub(crate) only: Option<&'static str>,
     /// By section; sections that are not named stay.
     pub(crate) sections: Vec<SectionDress>,
+    /// An answer may not allow what the offer does not: extensions of both forms in one stream.
+    pub(crate) unmixed: bool,
 }
 
 impl Dress {
@@ -162,14 +71,21 @@ impl Dress {
             // The ufrag extension (RFC 8838 §11.1) may be that of before a restart.
             return Some(line.split(" ufrag ").next().unwrap_or(line).to_owned());
         }
+        if line == MIXED && self.unmixed {
+            return None;
+        }
         if let Some(mids) = line.strip_prefix("a=group:BUNDLE") {
             let refused = |mid: &&str| self.sections.iter().any(|s| s.mid == **mid && s.refused);
             let kept: Vec<&str> = mids.split_whitespace().filter(|mid| !refused(mid)).collect();
             return Some(format!("a=group:BUNDLE {}", kept.join(" ")));
         }
-        match section {
+        let line = match section {
             Some(section) => section.line(line),
             None => Some(line.to_owned()),
+        };
+        match self.only {
+            Some(only) if line.as_deref() == Some("a=sendrecv") => Some(format!("a={only}")),
+            _ => line,
         }
     }
 }
@@ -194,7 +110,7 @@ impl SectionDress {
                 Some((ssrc, _)) => format!("{ssrc} msid:{stream} {track}"),
                 // One CNAME for all that one member sends keeps sound and picture together.
                 None => match line.split_once(" cname:") {
-                    Some((ssrc, _)) => format!("{ssrc} cname:{}", stream_of(stream)),
+                    Some((ssrc, _)) => format!("{ssrc} cname:{}", member_of(stream)),
                     None => line.to_owned(),
                 },
             }),
@@ -228,7 +144,7 @@ fn refused_line(line: &str) -> Option<String> {
 }
 
 /// The member's part of a stream label such as `PA_x|TR_y`.
-fn stream_of(label: &str) -> &str {
+pub(crate) fn member_of(label: &str) -> &str {
     label.split('|').next().unwrap_or(label)
 }
 
@@ -263,44 +179,17 @@ pub(crate) fn place(order: &mut Vec<String>, payload_type: u8, before: u8, welco
 mod tests {
     use super::*;
 
-    const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
-        a=group:BUNDLE 0 1 2\r\n\
-        m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=rtpmap:111 opus/48000/2\r\na=mid:0\r\na=recvonly\r\n\
-        m=video 9 UDP/TLS/RTP/SAVPF 96 97 45\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n\
-        a=rtpmap:45 AV1/90000\r\na=msid:stream cid-1\r\n\
-        a=sendonly\r\na=rid:q send\r\na=rid:h send\r\na=simulcast:send q;~h,f\r\n\
-        m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n\
-        m=audio 0 UDP/TLS/RTP/SAVPF 0\r\na=mid:3\r\na=inactive\r\na=ssrc:7 msid:s cid-2\r\n";
+    const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96 97 45\r\na=mid:1\r\n\
+        a=rtpmap:96 VP8/90000\r\na=rtpmap:45 AV1/90000\r\n";
 
     #[test]
-    fn scans_an_offer() {
-        let sections = scan(OFFER);
-        let rows: Vec<_> = sections
-            .iter()
-            .map(|s| (s.mid, s.kind, s.sends, s.receives, s.stopped, s.track_label))
-            .collect();
-        assert_eq!(
-            rows,
-            [
-                ("0", Some(Kind::Audio), false, true, false, None),
-                ("1", Some(Kind::Video), true, false, false, Some("cid-1")),
-                ("2", None, true, true, false, None), // port 0, but bundled
-                ("3", Some(Kind::Audio), false, false, true, Some("cid-2")),
-            ]
-        );
-        assert_eq!(sections[1].rids, ["q", "h"]);
-        assert_eq!(prefer(&sections[1], Some(Codec::Av1)), ["45", "96", "97"]);
-        assert_eq!(prefer(&sections[1], None), ["96", "97", "45"]);
+    fn a_codec_that_is_wished_for_comes_first() {
+        let sections = scan(VIDEO);
+        assert_eq!(prefer(&sections[0], Some(Codec::Av1)), ["45", "96", "97"]);
+        assert_eq!(prefer(&sections[0], None), ["96", "97", "45"]);
     }
 
-    #[test]
-    fn scanning_survives_nonsense() {
-        for text in ["", "m=", "m=\r\na=", "a=mid:0", "m=audio\r\na=simulcast:send", "\u{0}\n\r"] {
-            scan(text);
-        }
-    }
-
-    const ANSWER: &str = "v=0\r\na=group:BUNDLE 0 1 2\r\n\
+    const ANSWER: &str = "v=0\r\na=group:BUNDLE 0 1 2\r\na=extmap-allow-mixed\r\n\
         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendonly\r\na=msid:x y\r\n\
         a=ice-ufrag:old\r\na=ice-pwd:oldpass\r\n\
         a=candidate:1 1 udp 2130706431 10.0.0.1 7882 typ host ufrag old\r\n\
@@ -315,6 +204,7 @@ mod tests {
                 ("old".to_owned(), "01new".to_owned()),
                 ("oldpass".to_owned(), "newpass".to_owned()),
             ]),
+            only: None,
             sections: vec![
                 SectionDress {
                     mid: "0".to_owned(),
@@ -324,6 +214,7 @@ mod tests {
                 SectionDress { mid: "1".to_owned(), ..Default::default() },
                 SectionDress { mid: "2".to_owned(), refused: true, ..Default::default() },
             ],
+            unmixed: true,
         };
         let out = dress.apply(ANSWER);
         let lines: Vec<&str> = out.lines().collect();
@@ -365,12 +256,35 @@ mod tests {
     }
 
     #[test]
+    fn media_takes_one_way() {
+        let sdp = "m=video 9 X 96\r\na=mid:0\r\na=sendrecv\r\nm=video 9 X 96\r\na=inactive\r\n";
+        let out = Dress { only: Some("recvonly"), ..Dress::default() }.apply(sdp);
+        assert_eq!(out, sdp.replace("sendrecv", "recvonly"));
+        assert_eq!(Dress::default().apply(sdp), sdp);
+    }
+
+    #[test]
     fn an_extension_is_left_out_of_one_section() {
         let map = "a=extmap:2 urn:a\r\na=extmap:12 urn:b\r\n";
         let sdp = format!("m=video 9 X 96\r\na=mid:0\r\n{map}m=video 9 X 96\r\na=mid:1\r\n{map}");
         let section =
             SectionDress { mid: "0".to_owned(), without: Some("urn:b"), ..Default::default() };
-        let out = Dress { credentials: None, sections: vec![section] }.apply(&sdp);
+        let out = Dress { sections: vec![section], ..Dress::default() }.apply(&sdp);
         assert_eq!(out, sdp.replacen("a=extmap:12 urn:b\r\n", "", 1));
+    }
+
+    #[test]
+    fn extensions_of_both_forms_are_allowed_for_all_sections_or_for_none() {
+        let (audio, video) = ("m=audio 9 X 0\r\n", "m=video 9 X 96\r\n");
+        let (line, data) = ("a=extmap-allow-mixed\r\n", "m=application 9 X webrtc-datachannel\r\n");
+        for (sdp, want) in [
+            (format!("v=0\r\n{line}{audio}{video}"), true),
+            (format!("v=0\r\n{audio}{line}{video}{line}{data}"), true),
+            (format!("v=0\r\n{audio}{line}{video}"), false),
+            (format!("v=0\r\n{audio}{video}"), false),
+        ] {
+            assert_eq!(allows_mixed(&scan(&sdp)), want, "{sdp}");
+        }
+        assert_eq!(Dress::default().apply(line), line);
     }
 }

@@ -2,6 +2,7 @@
 
 mod bandwidth;
 mod calls;
+mod resources;
 mod rules;
 mod survival;
 
@@ -16,8 +17,10 @@ use antipode_base::notice::{LayerInfo, Notice};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::http::{Denied, Reply};
 use super::member::{ClientTraits, Identity, Permissions, Wire};
 use super::message::{Description, Gone, Join, MemberView, Request, Resume, Then, ToClient};
+use super::program::PlayEvent;
 use super::track::{LayerSpec, Marks, Source, TrackSpec};
 use super::{ClientId, Effect, Model, Now, Options, Refusal};
 
@@ -33,6 +36,9 @@ struct Scene {
     admitted: Vec<ClientId>,
     refused: Vec<(ClientId, Refusal)>,
     hung_up: Vec<ClientId>,
+    replies: Vec<(ClientId, Result<Reply, Denied>)>,
+    played: Vec<(MemberId, PlayEvent)>,
+    over: Vec<MemberId>,
     memos: BTreeMap<MemberId, Memo>,
 }
 
@@ -47,6 +53,9 @@ impl Scene {
             admitted: Vec::new(),
             refused: Vec::new(),
             hung_up: Vec::new(),
+            replies: Vec::new(),
+            played: Vec::new(),
+            over: Vec::new(),
             memos: BTreeMap::new(),
         }
     }
@@ -85,6 +94,9 @@ impl Scene {
                     }
                 }
                 Effect::Hangup(client) => self.hung_up.push(client),
+                Effect::Reply { call, reply } => self.replies.push((call, reply)),
+                Effect::Play { player, event } => self.played.push((player, event)),
+                Effect::Over(member) => self.over.push(member),
             }
         }
         self.check();
@@ -109,6 +121,12 @@ impl Scene {
         assert_eq!(model.members_by_sid.len(), model.members.len());
         assert_eq!(model.rooms.len(), model.rooms_by_name.len());
         assert!(model.rooms.values().all(|room| !room.members.is_empty()), "an empty room is kept");
+        let resources = model.members.values().filter(|member| member.http.is_some()).count();
+        assert_eq!(model.resources.len(), resources);
+        for room in model.rooms.values() {
+            let plays = room.members.iter().filter(|id| model.members[id].plays()).count();
+            assert_eq!(room.players, plays);
+        }
         for (client, member) in &model.clients {
             assert_eq!(model.members[member].client, Some(*client));
         }
