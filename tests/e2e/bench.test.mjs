@@ -95,6 +95,16 @@ test('the older form of the protocol, with two peer connections', async () => {
   assertClean(report.audio);
 });
 
+test('WHIP publishes, WHEP plays, and nothing stays behind', async () => {
+  const { report } = await run(
+    'broadcast', 'whip', '--protocol', 'whip', '--publishers', '1', '--subscribers', '3', '--room', 'http',
+  );
+  assert.equal(report.streams_arrived, 6);
+  assertClean(report.video);
+  assertClean(report.audio);
+  await until('its sessions ended', async () => (await server.metric('antipode_sessions')) === 0);
+});
+
 test('viewers who come and go are counted', async () => {
   const { report } = await run(
     'churn', 'churn', '--subscribers', '1', '--num-per-second', '5',
