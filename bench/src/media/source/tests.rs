@@ -1,4 +1,4 @@
-//! What sources send, and when.
+//! What sources send, in virtual time.
 
 use super::*;
 
