@@ -13,9 +13,9 @@ export function scene(title, play, { serverArgs = [], browserArgs = [], ms = SCE
   test(title, { timeout: ms }, async (context) => {
     const server = await startServer(...serverArgs);
     const browsers = [];
-    /** One more browser: pages of one share its fake camera. */
-    const another = async () => {
-      browsers.push(await launch(...browserArgs));
+    /** One more browser, with flags of its own: pages of one share its fake camera. */
+    const another = async (...flags) => {
+      browsers.push(await launch(...browserArgs, ...flags));
       return browsers.at(-1);
     };
     try {
