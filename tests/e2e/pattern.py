@@ -18,7 +18,7 @@ SAMPLE_RATE, TONE_HZ = 48_000, 440
 SIDE, BITS = 4, 8
 NUMBERS = 1 << BITS
 DARK, BRIGHT, MIDDLE = 40, 210, 128
-#: How far a block may be from the middle and still be neither: nothing of ours was ever there.
+#: A block as near to the middle as that is neither: it was not painted by us.
 DOUBT = 40
 
 
@@ -56,7 +56,6 @@ def tone_of(samples):
 
 
 def picture(number):
-    frame = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
     chroma = np.full(WIDTH * HEIGHT // 2, MIDDLE, dtype=np.uint8)
     planes = np.concatenate([paint(number % NUMBERS).ravel(), chroma])
     frame = av.VideoFrame.from_ndarray(planes.reshape(HEIGHT * 3 // 2, WIDTH), "yuv420p")
@@ -105,9 +104,12 @@ def write_devices(folder):
 if __name__ == "__main__":
     _, job, where = sys.argv
     assert job == "make", job
-    write_file(os.path.join(where, "vp8.webm"), "libvpx", {"deadline": "realtime", "cpu-used": "8"})
+    # On few and busy cores more threads than one wait for each other most of the time.
+    write_file(os.path.join(where, "vp8.webm"), "libvpx", {
+        "deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "threads": "1",
+    })
     # Whoever sends it as it is sends it with parameter sets before each keyframe, and no picture twice.
     write_file(os.path.join(where, "h264.ts"), "libx264", {
-        "preset": "ultrafast", "tune": "zerolatency", "profile": "baseline",
+        "preset": "ultrafast", "tune": "zerolatency", "profile": "baseline", "threads": "1",
     })
     write_devices(where)

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 import { until } from './wait.mjs';
 
-const PYTHON = process.env.PYTHON ?? '.cache/peer/bin/python';
+export const PYTHON = process.env.PYTHON ?? '.cache/peer/bin/python';
 
 /** A file of the folder above. */
 export const beside = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
