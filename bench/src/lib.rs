@@ -38,6 +38,7 @@ pub fn packet(ext_seq: u64, arrival: Instant) -> Packet {
         }),
         mark: Mark { begins: true, sync: true, ..Mark::default() },
         descriptor: None,
+        announced: None,
         sender_clock: None,
         microphone: None,
         extensions: Default::default(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use antipode_base::ids::{MemberId, TrackId};
+use antipode_base::limits::LAYERS_MAX;
 use antipode_base::media::{Codec, Layer};
 
 /// What the payload's own header holds that differs from viewer to viewer.
@@ -102,6 +103,16 @@ pub struct SenderClock {
     pub timestamp: u32,
 }
 
+/// What a publisher means to send, bits a second by layer and temporal layer, each with all that a viewer
+/// needs for it. 0: it is not sent. Of the video layers allocation extension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Announced(pub [[u32; Announced::TEMPORALS]; LAYERS_MAX]);
+
+impl Announced {
+    /// Temporal layers that are told apart; those above count with the last.
+    pub const TEMPORALS: usize = 4;
+}
+
 /// One RTP packet, parsed once per node. Cloning shares the payload.
 #[derive(Clone, Debug)]
 pub struct Packet {
@@ -127,6 +138,8 @@ pub struct Packet {
     pub descriptor: Option<Arc<[u8]>>,
     /// Header extensions.
     pub extensions: Extensions,
+    /// What the publisher means to send, in the packets that say so.
+    pub announced: Option<Arc<Announced>>,
     /// The publisher's clock; `None` before its first report.
     pub sender_clock: Option<SenderClock>,
     /// Whose microphone it is of; `None` for all that is none, shared sound among it.

@@ -25,6 +25,7 @@ pub(crate) struct Params {
     pub reconnect: Option<String>,
     pub sid: Option<String>,
     pub client_protocol: Option<String>,
+    pub browser: Option<String>,
 }
 
 /// What a client wants.
@@ -80,6 +81,7 @@ fn read_query(params: Params, token: Verified) -> Result<Entry, EntryError> {
     let traits = ClientTraits {
         protocol: params.client_protocol.and_then(|text| text.parse().ok()).unwrap_or(0),
         capabilities: Vec::new(),
+        own_track_ids: params.browser.is_some_and(|name| name.eq_ignore_ascii_case("firefox")),
     };
     let auto_subscribe = yes(&params.auto_subscribe).unwrap_or(true);
     Ok(Entry::Join(Box::new(join(Wire::Two, token, auto_subscribe, traits))))
@@ -99,7 +101,9 @@ fn read_join_request(request: proto::JoinRequest, token: Verified) -> Result<Ent
     }
     let info = request.client_info.unwrap_or_default();
     let capabilities = info.capabilities.into_iter().take(CAPABILITIES_MAX).collect();
-    let traits = ClientTraits { protocol: info.client_protocol, capabilities };
+    // On this connection all SDKs go by sections.
+    let own_track_ids = false;
+    let traits = ClientTraits { protocol: info.client_protocol, capabilities, own_track_ids };
     let auto_subscribe = request.connection_settings.is_none_or(|settings| settings.auto_subscribe);
     let mut join = join(Wire::One, token, auto_subscribe, traits);
     if join.permissions.update_own {

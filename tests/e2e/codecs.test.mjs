@@ -18,10 +18,30 @@ const FREEZE_MS_MAX = 300;
 const LOW = 0;
 const HIGH = 2;
 
+/** Lets the server say what it hears of layers. */
+process.env.ANTIPODE_LOG = 'info,antipode_core::forward::rates=debug';
+
+/** Has a page negotiate the extension by which it announces its layers: Chromium does when it is told to. */
+function announceLayers(page) {
+  return page.addInitScript(() => {
+    const { createOffer } = RTCPeerConnection.prototype;
+    RTCPeerConnection.prototype.createOffer = function offer(...words) {
+      for (const transceiver of this.getTransceivers()) {
+        const extensions = transceiver.getHeaderExtensionsToNegotiate();
+        for (const one of extensions) {
+          if (one.uri.endsWith('/video-layers-allocation00')) one.direction = 'sendrecv';
+        }
+        transceiver.setHeaderExtensionsToNegotiate(extensions);
+      }
+      return createOffer.apply(this, words);
+    };
+  });
+}
+
 /** Alice sends her camera so; Bob, who sends nothing, sees it at its full size. */
-async function publish({ server, browser }, options) {
+async function publish({ server, browser }, options, prepare) {
   const bob = await joinPage(browser, server, { room: 'c', name: 'bob', camera: '0', microphone: '0' });
-  const alice = await joinPage(browser, server, { room: 'c', name: 'alice', camera: '0', microphone: '0' });
+  const alice = await joinPage(browser, server, { room: 'c', name: 'alice', camera: '0', microphone: '0', prepare });
   await alice.page.evaluate(async ([width, height, how]) => {
     const capture = { resolution: { width, height, frameRate: 30 } };
     await window.antipode.room.localParticipant.setCameraEnabled(true, capture, { backupCodec: false, ...how });
@@ -102,3 +122,13 @@ for (const videoCodec of ['vp9', 'av1']) {
     assert.ok(large.fps >= FPS_MIN, describe(large));
   });
 }
+
+scene('layers that a page announces are believed before they are measured', async (stage) => {
+  const { bob, identity } = await publish(stage, { videoCodec: 'vp8', simulcast: true }, announceLayers);
+  const said = stage.server.log.filter((line) => line.includes('layers are announced'));
+  stage.note(said[0]?.replace(/\x1b\[[0-9;]*m/g, '') ?? 'nothing');
+  // Of two layers at least, so many bits a second.
+  assert.ok(said.some((line) => (line.match(/\[[1-9][0-9]{4,}\./g) ?? []).length >= 2), said.join('\n'));
+  const seen = await watch(bob, identity);
+  assert.ok(seen.fps >= FPS_MIN, describe(seen));
+});

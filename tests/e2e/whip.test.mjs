@@ -168,3 +168,17 @@ scene('the pages publish and play, with a layer of choice', async ({ server, bro
   await publisher.click('#stop');
   await until('nobody is left', async () => (await server.metric('antipode_signal_members')) === 0);
 });
+
+scene('every codec goes through, with its sections in any order', async ({ server, browser }) => {
+  for (const [n, codec] of ['video/VP8', 'video/VP9', 'video/H264', 'video/AV1'].entries()) {
+    const room = codec.replace('/', '-');
+    const publisher = await httpPage(browser, server, 'cam');
+    await publisher.publish(room, { codec, videoFirst: n % 2 === 1, width: 320, height: 240 });
+    const player = await httpPage(browser, server, 'wall');
+    await player.play(room);
+    await player.sees(320);
+    await player.seesMore(10);
+    await publisher.close();
+    await player.close();
+  }
+});

@@ -10,12 +10,16 @@ use crate::{MS, S};
 /// A 720p camera as browsers send it.
 const CAMERA: [u32; 3] = [120, 350, 800];
 
+/// A wait for a frame that a browser counts as a freeze: 150 ms more than usual.
+const FREEZE: Micros = 183 * MS;
+
 fn plain(_: u64) -> Setup {
     Setup { delay: 20 * MS, ..Setup::default() }
 }
 
+/// A link with a queue of 200 ms.
 fn capped(kbps: u64) -> Faults {
-    Faults { bitrate: kbps * 1_000, ..Faults::default() }
+    Faults { bitrate: kbps * 1_000, queue: kbps * 25, ..Faults::default() }
 }
 
 /// Frames of one layer that a member got in a span of time that ends now.
@@ -30,8 +34,11 @@ fn cap(world: &mut World) {
     let bo = world.join("bo", 1, 1);
     let track = world.publish(al, Media::camera(CAMERA));
     world.until("the top layer comes", 8 * S, |w| frames(w, bo, track, Some(2), S) >= 28);
+    let since = world.now;
     world.reroute(bo, Faults::default(), capped(500));
     world.run(2 * S);
+    let frozen = world.frozen(bo, track, since, FREEZE);
+    assert!(frozen < 500 * MS, "frozen for {frozen} us");
     for second in 0..8 {
         world.run(S);
         let whole = frames(world, bo, track, None, S);

@@ -63,7 +63,7 @@ fn handshake(world: &mut World) {
 
 scene!(BOUNDED, a_bounded_link_drops_but_never_lies, 6, plain, bounded);
 
-/// The viewer's link takes half of what is sent. Nothing adapts yet; what comes is right.
+/// The viewer's link takes half of the least that there is to send: pictures pause, and come back.
 fn bounded(world: &mut World) {
     let al = world.join("al", 1, 0);
     let bo = world.join("bo", 1, 1);

@@ -30,8 +30,20 @@ impl World {
             .slots
             .iter()
             .filter(|((place, _), _)| *place == peer)
-            .map(|(_, slot)| slot.frames(track.0, layer, since))
+            .map(|(_, slot)| slot.frames(track.0, layer, since).len())
             .sum()
+    }
+
+    /// How long a track's picture stood still for a member since some time, in all: every wait for a
+    /// whole frame that was longer than `patience`.
+    pub fn frozen(&self, member: usize, track: TrackId, since: Micros, patience: Micros) -> Micros {
+        let peer = self.peer(member, false);
+        let of_peer = self.oracle.slots.iter().filter(|((place, _), _)| *place == peer);
+        let frames = of_peer.flat_map(|(_, slot)| slot.frames(track.0, None, since));
+        let mut came: Vec<Micros> = frames.chain([since, self.now]).collect();
+        came.sort_unstable();
+        let waits = came.windows(2).map(|pair| pair[1] - pair[0]);
+        waits.filter(|wait| *wait > patience).sum()
     }
 
     /// Tracks of which a member got anything since some time.

@@ -203,6 +203,8 @@ pub struct Faults {
     pub jitter: Micros,
     /// Bits a second; 0 is no bound.
     pub bitrate: u64,
+    /// Bytes that may wait before such a link; 0: as many as usual.
+    pub queue: u64,
     /// Whether handshakes and messages are lost too.
     pub all: bool,
 }
@@ -217,8 +219,12 @@ impl Faults {
     /// The most by which two datagrams can come nearer to each other than they were sent.
     pub fn wobble(&self) -> Micros {
         let reorder = if self.reorder > 0 { REORDER_HOLD } else { 0 };
-        let queue = (QUEUE * 8_000_000).checked_div(self.bitrate).unwrap_or(0);
+        let queue = (self.queue() * 8_000_000).checked_div(self.bitrate).unwrap_or(0);
         reorder + self.jitter + queue
+    }
+
+    fn queue(&self) -> u64 {
+        if self.queue > 0 { self.queue } else { QUEUE }
     }
 
     /// How long after a datagram its double may come; 0 without doubles.
@@ -243,7 +249,7 @@ impl Faults {
         }
         if self.bitrate > 0 {
             let bitrate = self.bitrate;
-            path = Box::new(Capacity { path, bitrate, queue: QUEUE, free_at: 0 });
+            path = Box::new(Capacity { path, bitrate, queue: self.queue(), free_at: 0 });
         }
         if self.loss > 0 {
             let (salt, per_mille, all) = (mix(&[salt, 4]), self.loss, self.all);
@@ -255,7 +261,7 @@ impl Faults {
 
 /// How long an overtaken datagram is held back at most.
 const REORDER_HOLD: Micros = 30_000;
-/// Bytes that wait before a bounded link.
+/// Bytes that wait before a bounded link, where a scene does not say.
 const QUEUE: u64 = 30_000;
 
 #[cfg(test)]

@@ -73,17 +73,18 @@ impl Received {
         Ok(())
     }
 
-    /// Frames of a track and layer that came whole, since some time.
-    pub fn frames(&self, track: u64, layer: Option<u8>, since: Micros) -> usize {
-        let mut frames: BTreeMap<(u8, u32), (u16, u16)> = BTreeMap::new();
+    /// Frames of a track and layer that came whole, since some time: when their last packet came.
+    pub fn frames(&self, track: u64, layer: Option<u8>, since: Micros) -> Vec<Micros> {
+        let mut frames: BTreeMap<(u8, u32), (u16, u16, Micros)> = BTreeMap::new();
         for kept in self.packets.values().filter(|kept| kept.at >= since) {
             let tag = kept.tag;
             if tag.track == track && layer.is_none_or(|layer| layer == tag.layer) {
-                let frame = frames.entry((tag.layer, tag.frame)).or_insert((0, tag.count));
+                let frame = frames.entry((tag.layer, tag.frame)).or_insert((0, tag.count, 0));
                 frame.0 += 1;
+                frame.2 = frame.2.max(kept.at);
             }
         }
-        frames.values().filter(|(have, count)| have == count).count()
+        frames.values().filter(|(have, count, _)| have == count).map(|(.., at)| *at).collect()
     }
 }
 

@@ -54,10 +54,10 @@ impl Media {
         Media { kind: Kind::Video, layers: 3, fps: 30, level: 0, kbps }
     }
 
-    /// Bytes of one frame: a keyframe is six times as large as another.
+    /// Bytes of one frame: a keyframe is as large as fourteen others.
     fn frame_bytes(&self, layer: u8, keyframe: bool) -> usize {
         let bytes = self.kbps[usize::from(layer)] as usize * 125 / self.fps as usize;
-        if keyframe { bytes * 6 } else { bytes }
+        if keyframe { bytes * 14 } else { bytes }
     }
 }
 

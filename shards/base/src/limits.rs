@@ -218,6 +218,34 @@ pub const DATA_BUFFERED_MAX: usize = 2 * 1024 * 1024;
 /// Destinations of one data packet.
 pub const DATA_DESTINATIONS_MAX: usize = 256;
 
+// --- what a viewer's feedback can cost ------------------------------------------------------------
+
+/// Packets to one viewer that are remembered until it reports them: four seconds at 1,000 a second.
+pub const SENT_MAX: usize = 4_096;
+/// Packets that one transport-wide feedback may speak of. A longer one is cut: at 500 packets a
+/// second and ten feedbacks a second there are fifty.
+pub const FEEDBACK_PACKETS_MAX: usize = 4_096;
+/// Missing packets that one RTCP packet may name; the rest is not looked at.
+pub const MISSED_PER_REPORT_MAX: usize = 512;
+/// Repeats that one RTCP packet can cause.
+pub const REPEATS_PER_REPORT_MAX: usize = 64;
+/// Repeats on one stream that are remembered, so that one request is answered once.
+pub const REPEATS_MAX: usize = 128;
+/// Stretches of one input stream that are remembered, to find what a sequence number stood for. A
+/// stretch ends where packets are left out: with temporal layers some twenty times a second.
+pub const STRETCHES_MAX: usize = 48;
+/// Packets left out of one stream whose numbers may still be wanted. At thirty pictures a second of which
+/// two thirds are left out, the last second or two; what comes later than that is given up.
+pub const SKIPS_MAX: usize = 64;
+/// Sender reports whose sending times are remembered, for the round-trip time.
+pub const REPORTS_MAX: usize = 16;
+/// Packets of padding at one step of a probe: what a hostile estimate could ask for is cut here.
+pub const PROBE_PACKETS_MAX: usize = 128;
+/// `a=mid` goes along until the viewer reports on the stream, and so many packets long at most.
+pub const MID_PACKETS_MAX: u32 = 500;
+/// Packets since the last keyframe that a viewer who begins now is given at once.
+pub const BEGINNING_MAX: u64 = 256;
+
 // --- sound ----------------------------------------------------------------------------------------
 
 /// Microphones that a room may be set to forward to each viewer, the loudest of all.
@@ -272,3 +300,5 @@ const _: () =
 const _: () = assert!(LAYERS_MAX <= 8);
 const _: () = assert!(CACHE_PACKETS.is_power_of_two());
 const _: () = assert!(RED_PAYLOAD_MAX < RTP_MAX);
+const _: () =
+    assert!(BEGINNING_MAX <= CACHE_PACKETS as u64 && REPEATS_PER_REPORT_MAX <= REPEATS_MAX);

@@ -181,6 +181,6 @@ pub fn dress(text: &str) -> (Vec<String>, String) {
         without: Some(descriptors::URI),
         refused: section.mid.len() % 2 == 1,
     });
-    let dress = sdp::Dress { credentials: None, only: None, sections: dressed.collect() };
+    let dress = sdp::Dress { sections: dressed.collect(), ..sdp::Dress::default() };
     (mids, dress.apply(text))
 }

@@ -39,37 +39,23 @@ impl Loudness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use antipode_base::ids::TrackId;
-    use antipode_base::media::{Codec, Layer};
-    use antipode_relay::packet::{Extensions, Shape};
+    use crate::forward::testing::packet;
+    use antipode_relay::packet::Extensions;
 
-    fn packet(level: i8, voice: Option<bool>) -> Packet {
+    fn heard(level: i8, voice: Option<bool>) -> Packet {
         Packet {
-            track: TrackId(1),
-            layer: Layer::BASE,
-            codec: Codec::Opus,
-            ext_seq: 0,
-            timestamp: 0,
-            marker: false,
-            keyframe: true,
-            shape: Shape::Plain,
-            mark: Default::default(),
-            descriptor: None,
             extensions: Extensions {
                 audio_level: Some(level),
                 voice_activity: voice,
                 orientation: None,
             },
-            sender_clock: None,
-            microphone: None,
-            arrival: std::time::Instant::now(),
-            payload: vec![1u8].into(),
+            ..packet(0, 0)
         }
     }
 
     fn window(level: i8, voice: Option<bool>, packets: usize) -> Option<f32> {
         let mut loudness = Loudness::default();
-        (0..packets).for_each(|_| loudness.hear(&packet(level, voice)));
+        (0..packets).for_each(|_| loudness.hear(&heard(level, voice)));
         let level = loudness.take();
         assert_eq!(loudness, Loudness::default(), "a window starts empty");
         level

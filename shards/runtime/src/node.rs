@@ -80,7 +80,8 @@ impl Node {
         let group = socket::open_group(config.media, cores.len())?;
         group.log();
         let media = socket::candidates(group.address, &advertise, config.include_loopback, &own)?;
-        let tcp = config.tcp.map(|at| Place::open(at, config, &own)).transpose()?;
+        let open = |at| Place::open(at, &advertise, config.include_loopback, &own);
+        let tcp = config.tcp.map(open).transpose()?;
         let media_tcp = tcp.as_ref().map_or(Vec::new(), |place| place.candidates.clone());
         let (_, claims) = steer::install(&group.borrowed());
         let claims = claims.map(Arc::new);

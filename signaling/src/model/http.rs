@@ -167,8 +167,11 @@ pub(crate) enum Reply {
 /// Why a request was not granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// No node came in time, or it went meanwhile.
+    /// No node came in time.
     NoNode,
+    /// The session ended before it was answered: its shard refused it or died, or somebody else came
+    /// with its identity.
+    Ended,
     /// All shards, or all resources, are taken.
     Full,
     /// There is no such resource, or it is somebody else's.
@@ -440,7 +443,7 @@ impl Model {
         let Some(resource) = &member.http else { return };
         self.resources.remove(&resource.id);
         if let Some(pending) = &resource.pending {
-            self.reply(pending.call, Err(Denied::NoNode));
+            self.reply(pending.call, Err(Denied::Ended));
         }
         self.effects.push_back(Effect::Over(member.id));
     }

@@ -151,6 +151,8 @@ pub(crate) struct ClientTraits {
     pub protocol: i32,
     /// What it can do towards other clients.
     pub capabilities: Vec<i32>,
+    /// It gives received tracks ids of its own, and its SDK may be too old to ask for their sections.
+    pub own_track_ids: bool,
 }
 
 /// One track towards one member.

@@ -5,9 +5,9 @@ use antipode_base::ids::{MemberId, RoomId, TrackId};
 use antipode_base::limits::SUBSCRIPTIONS_PER_SESSION_MAX;
 
 use super::Model;
-use super::member::Subscription;
+use super::member::{ClientTraits, Subscription};
 use super::message::ToClient;
-use super::track::{Track, Viewing};
+use super::track::{Source, Track, Viewing};
 
 impl Model {
     /// A newcomer gets every track that it may have.
@@ -123,7 +123,7 @@ impl Model {
             track,
             home: from.seat.shard,
             kind: source.spec.kind,
-            stream_label: format!("{}|{}", from.sid, source.sid),
+            stream_label: stream_label(&from.sid, source, &to.traits),
             track_label: source.sid.clone(),
         };
         let seat = to.seat;
@@ -286,5 +286,44 @@ impl Model {
         let message =
             ToClient::Permission { publisher: from.sid.clone(), track: track.sid.clone(), allowed };
         self.tell_member(viewer, message);
+    }
+}
+
+/// The stream in which a client gets a track: the member's sid, a bar, and what the track belongs to.
+/// Browsers play in step what is in one stream, and nothing else (lip sync). SDKs read the member in
+/// it, and a track's own sid where one stands behind the bar.
+fn stream_label(member: &str, track: &Track, viewer: &ClientTraits) -> String {
+    let shared = match track.spec.source {
+        Source::Camera | Source::Microphone => Some(Source::Camera),
+        Source::ScreenShare | Source::ScreenShareAudio => Some(Source::ScreenShare),
+        Source::Unknown => None,
+    };
+    match shared.filter(|_| !viewer.own_track_ids) {
+        Some(source) => format!("{member}|{}", source.claim()),
+        None => format!("{member}|{}", track.sid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::track::tests::track;
+
+    #[test]
+    fn what_is_to_be_played_in_step_is_in_one_stream() {
+        let own_ids = ClientTraits { own_track_ids: true, ..ClientTraits::default() };
+        for (source, want) in [
+            (Source::Camera, "PA_a|camera"),
+            (Source::Microphone, "PA_a|camera"),
+            (Source::ScreenShare, "PA_a|screen_share"),
+            (Source::ScreenShareAudio, "PA_a|screen_share"),
+            (Source::Unknown, "PA_a|TR_b"),
+        ] {
+            let mut track = track(&[]);
+            track.sid = "TR_b".to_owned();
+            track.spec.source = source;
+            assert_eq!(stream_label("PA_a", &track, &ClientTraits::default()), want);
+            assert_eq!(stream_label("PA_a", &track, &own_ids), "PA_a|TR_b");
+        }
     }
 }

@@ -300,10 +300,10 @@ fn suffices(has: u32, shown: u16) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn track(rungs: &[(u8, u32, u32)]) -> Track {
+    pub(in crate::model) fn track(rungs: &[(u8, u32, u32)]) -> Track {
         let layers = rungs
             .iter()
             .map(|&(quality, width, height)| LayerSpec { quality, width, height, bitrate: 0 })

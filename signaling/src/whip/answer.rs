@@ -94,6 +94,7 @@ impl Shared {
         let deny = |reason, status, text: &str| self.deny(reason, status, text);
         match denied {
             Denied::NoNode => self.away(Refused::NoNode, "no media node is connected", here),
+            Denied::Ended => self.away(Refused::ShardsFull, "the session ended at once", here),
             Denied::Full => self.away(Refused::ShardsFull, "all places are taken", here),
             Denied::Unknown => {
                 deny(Refused::Resource, StatusCode::NOT_FOUND, "there is no such resource")

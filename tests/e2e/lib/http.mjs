@@ -35,10 +35,11 @@ function install() {
     return { url: window.session.url, tag: window.session.tag, answer: text, link };
   };
 
-  window.publish = async (url, token, { encodings, codec, width = 640, height = 480 } = {}) => {
+  window.publish = async (url, token, { encodings, codec, videoFirst, width = 640, height = 480 } = {}) => {
     const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width, height } });
-    pc.addTransceiver(stream.getAudioTracks()[0], { direction: 'sendonly', streams: [stream] });
+    const sound = () => pc.addTransceiver(stream.getAudioTracks()[0], { direction: 'sendonly', streams: [stream] });
+    if (!videoFirst) sound();
     const sendEncodings = encodings ?? [{}];
     const video = pc.addTransceiver(stream.getVideoTracks()[0], {
       direction: 'sendonly', streams: [stream], sendEncodings,
@@ -47,6 +48,7 @@ function install() {
       const { codecs } = RTCRtpSender.getCapabilities('video');
       video.setCodecPreferences(codecs.filter((known) => known.mimeType === codec));
     }
+    if (videoFirst) sound();
     return post(pc, url, token);
   };
 

@@ -117,9 +117,20 @@ export async function lossUpstream(play) {
   return impaired(alice.spot, LOSS, bob);
 }
 
+const SLIGHT_LOSS = { loss: 0.03 };
+
+/** The same of AV1 whose layers, of this mode, are in one stream. */
+export async function lossOfAv1(play, mode) {
+  const alice = await play.enter('alice', { camera: true });
+  await alice.call('publishMicrophone');
+  await alice.call('publishVideo', { ...SMALL_CAMERA, codec: 'av1', mode });
+  const bob = await play.enter('bob', { wire: 'tun' });
+  return impaired(bob.spot, SLIGHT_LOSS, bob, SMALL_CAMERA);
+}
+
 /** bob's picture of alice while both directions of the spot's wire have these faults. */
-async function impaired(spot, faults, bob) {
-  await atBest(bob, 'alice');
+async function impaired(spot, faults, bob, camera = CAMERA) {
+  await atBest(bob, 'alice', camera);
   const before = await spot.impair({ down: faults, up: faults });
   const [from, to] = await watch(bob, 20_000);
   const after = await spot.impair({ down: {}, up: {} });
@@ -130,6 +141,7 @@ async function impaired(spot, faults, bob) {
   });
   return {
     ...quality(timeline, 'alice', from, to),
+    videoCodec: rows.at(-1).codec,
     audioCodec: rowsOf(timeline, 'audio', 'alice').at(-1).codec,
     lostPercent: (100 * lost) / (lost + carried),
     nacks: growth(rows, 'nacks', from, to),

@@ -69,15 +69,15 @@ class Seat {
     element.requestVideoFrameCallback(note);
   }
 
-  /** Publishes the camera; `top` and `lower` are { width, height, fps, kbps }. */
-  async publishVideo({ source = 'camera', top, lower = [], content }) {
+  /** Publishes the camera; `top` and `lower` are { width, height, fps, kbps }; `mode` is that of an SVC codec. */
+  async publishVideo({ source = 'camera', top, lower = [], content, codec = 'vp8', mode }) {
     const track = await film(top);
     if (content) track.contentHint = content;
     const preset = ({ width, height, kbps, fps }) => new sdk.VideoPreset(width, height, kbps * 1000, fps);
     const layers = lower.map(preset);
     const encoding = preset(top).encoding;
     await this.room.localParticipant.publishTrack(track, {
-      source, simulcast: lower.length > 0, videoCodec: 'vp8', backupCodec: false,
+      source, simulcast: lower.length > 0, videoCodec: codec, scalabilityMode: mode, backupCodec: false,
       videoEncoding: encoding, videoSimulcastLayers: layers,
       screenShareEncoding: encoding, screenShareSimulcastLayers: layers,
       // The bitrates are what is tested: a busy machine may lower the frame rate, not the picture.

@@ -243,6 +243,7 @@ fn packet(feed: &mut Feed<'_>, now: Instant) -> Packet {
         shape,
         mark: Default::default(),
         descriptor: None,
+        announced: None,
         sender_clock: None,
         microphone: (codec == Codec::Opus).then_some(MemberId(PUBLISHING.0)),
         extensions: Extensions {

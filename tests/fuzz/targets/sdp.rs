@@ -49,7 +49,7 @@ fn dress(text: &str) {
 
 fn negotiate(shard: &mut Shard, role: u8, text: &str) {
     let mut now = Instant::now();
-    let role = [Role::Both, Role::Publish, Role::Subscribe][usize::from(role % 3)];
+    let role = [Role::Both, Role::Publish, Role::Subscribe, Role::Play][usize::from(role % 4)];
     let mut script = vec![open(OTHER, Role::Publish), open(SESSION, role)];
     for (at, track) in TRACKS.into_iter().enumerate() {
         let owner = if at == 0 { SESSION } else { OTHER };
@@ -66,7 +66,7 @@ fn negotiate(shard: &mut Shard, role: u8, text: &str) {
         now += Duration::from_millis(20);
         let command = match role {
             Role::Subscribe => Command::Answer { session: SESSION, id, sdp: sdp.clone() },
-            Role::Both | Role::Publish => Command::Offer { session: SESSION, id, sdp: sdp.clone() },
+            _ => Command::Offer { session: SESSION, id, sdp: sdp.clone() },
         };
         shard.handle(Input::Command(command), now);
         shard.flush(now);

@@ -14,13 +14,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use antipode_base::limits::SENT_MAX;
 use antipode_base::media::Bitrate;
 
 use super::rtcp::TransportFeedback;
 use super::trend::{Trend, Usage};
 
-/// Packets that are remembered until the viewer reports them: four seconds at 1,000 a second.
-const SENT_MAX: usize = 4_096;
 /// Before anything is known: a phone's uplink neighbour; the first probe corrects it within a second.
 const START: f64 = 1_000_000.0;
 /// Below this nothing but audio goes.
@@ -160,9 +159,12 @@ impl Estimator {
         (self.target - before).abs() > before / 20.0
     }
 
-    /// Numbers are reported in order; what was passed over is of a report that got lost.
+    /// Numbers are reported in order; what was passed over is of a report that got lost. No search: a
+    /// feedback that names numbers at random costs no more than one that tells the truth.
     fn take_sent(&mut self, wire: u16) -> Option<Sent> {
-        let at = self.sent.iter().position(|sent| sent.seq as u16 == wire)?;
+        let first = self.sent.front()?.seq;
+        let seq = first + u64::from(wire.wrapping_sub(first as u16));
+        let at = self.sent.binary_search_by_key(&seq, |sent| sent.seq).ok()?;
         self.sent.drain(..at);
         self.sent.pop_front()
     }
@@ -193,23 +195,19 @@ impl Estimator {
         let elapsed = self.updated.map_or(0.0, |at| now.duration_since(at).as_secs_f64().min(1.0));
         self.updated = Some(now);
         let rate = self.arrival_rate(RATE_WINDOW);
-        match usage.unwrap_or(Usage::Normal) {
+        let surges = self.trend.surges();
+        let usage = if surges { Usage::Over } else { usage.unwrap_or(Usage::Normal) };
+        match usage {
             Usage::Over => {
-                let patience = self.rtt + Duration::from_millis(100);
                 // A probe may fill the path: that is what it is for, and its queue drains by itself.
                 let probed = self.probed.is_some_and(|at| now < at + PROBE_DRAIN + self.rtt);
                 // While less is sent than is thought to fit, a picture that comes in a burst is no
                 // overuse yet.
                 let little = rate.is_some_and(|rate| rate < self.target * LITTLE);
                 let queue_ms = if little { 2.0 * QUEUE_MS } else { QUEUE_MS };
-                let queues = self.trend.queue_ms() >= queue_ms;
-                if queues && !probed && self.backed_off.is_none_or(|at| now >= at + patience) {
-                    // While packets queue, they arrive as fast as the path carries them; and that is
-                    // so however often it is said.
-                    let carried = self.arrival_rate(QUEUE_WINDOW).or(rate);
-                    let carried = carried.unwrap_or(self.target) * BACK_OFF;
-                    self.target = self.target.min(carried).max(FLOOR);
-                    self.backed_off = Some(now);
+                let queues = surges || self.trend.queue_ms() >= queue_ms;
+                if queues && !probed {
+                    self.back_off(now);
                 }
             }
             // The queue drains: what arrives now is more than the path's own rate.
@@ -222,13 +220,30 @@ impl Estimator {
         }
     }
 
+    /// While packets queue, they arrive as fast as the path carries them; and that is so however often
+    /// it is said.
+    fn back_off(&mut self, now: Instant) {
+        let patience = self.rtt + Duration::from_millis(100);
+        if self.backed_off.is_none_or(|at| now >= at + patience) {
+            let carried = self.arrival_rate(QUEUE_WINDOW).or(self.arrival_rate(RATE_WINDOW));
+            let carried = carried.unwrap_or(self.target) * BACK_OFF;
+            self.target = self.target.min(carried).max(FLOOR);
+            self.backed_off = Some(now);
+        }
+    }
+
     fn apply_loss(&mut self, now: Instant) {
         let (seen, lost) = self.loss;
-        if seen < LOSS_WINDOW {
+        let queues = self.trend.queue_ms() >= QUEUE_MS;
+        if seen < if queues { LOSS_WINDOW / 2 } else { LOSS_WINDOW } {
             return;
         }
         self.loss = (0, 0);
         let fraction = f64::from(lost) / f64::from(seen);
+        if fraction > LOSS_HIGH && queues {
+            // What is lost beside a queue did not fit into it, and what arrives is what the path carries.
+            return self.back_off(now);
+        }
         // What an overfull queue still drops after the rate was lowered is no news.
         let patience = self.rtt + Duration::from_millis(700);
         if fraction > LOSS_HIGH && self.backed_off.is_none_or(|at| now >= at + patience) {
@@ -292,5 +307,29 @@ impl Probe {
         let (sent, arrived) = (bits / sent_s, bits / arrived_s);
         // Slower out than in: the path was filled, and its rate is what came out, with some room.
         Some(if arrived < 0.9 * sent { arrived * 0.95 } else { arrived.min(sent) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egress::rtcp::Arrival;
+
+    #[test]
+    fn numbers_are_found_across_their_end_and_nonsense_is_passed_over() {
+        let now = Instant::now();
+        let mut estimator = Estimator::default();
+        for seq in 65_530..65_550 {
+            estimator.sent(seq, 1_000, now);
+        }
+        assert_eq!(estimator.take_sent(65_535).map(|sent| sent.seq), Some(65_535));
+        assert_eq!(estimator.take_sent(65_534).map(|sent| sent.seq), None, "passed over");
+        assert_eq!(estimator.take_sent(3).map(|sent| sent.seq), Some(65_539));
+        assert_eq!(estimator.take_sent(500).map(|sent| sent.seq), None, "never sent");
+        let arrivals =
+            (0..4_096).map(|n: u16| Arrival { seq: n.wrapping_mul(40_503), at: Some(0) });
+        let nonsense = TransportFeedback { reference: 0, arrivals: arrivals.collect() };
+        estimator.feedback(&nonsense, now);
+        assert!((FLOOR..=CEILING).contains(&estimator.target));
     }
 }

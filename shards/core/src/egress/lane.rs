@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antipode_base::ids::TrackId;
+use antipode_base::limits::{MID_PACKETS_MAX, REPEATS_MAX, STRETCHES_MAX};
 use antipode_base::media::Layer;
 use antipode_relay::packet::{Packet, SenderClock};
 
@@ -14,13 +15,6 @@ use super::wire::ExtensionIds;
 use crate::forward::{Rewrite, Shift};
 use crate::payload::dependency::{self, DESCRIPTOR_MAX, Structure};
 
-/// Stretches of one input stream that are remembered, to find what a sequence number stood for. A
-/// stretch ends where packets are left out: with temporal layers some twenty times a second.
-const STRETCHES_MAX: usize = 48;
-/// Repeats that are remembered, so that one request is answered once.
-const REPEATS_MAX: usize = 128;
-/// `a=mid` goes along until the viewer reports on the stream, and so long at most.
-const MID_PACKETS_MAX: u32 = 500;
 /// Reports while the stream runs (RFC 3550 §6.2 asks for no more than every 5 s; sound and picture
 /// find together sooner with more).
 pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -231,12 +225,12 @@ impl Lane {
     pub(crate) fn missing(&mut self, seq: u16, rtt: Duration, now: Instant) -> Option<Origin> {
         let behind = (self.ext_seq_max as u16).wrapping_sub(seq);
         let ext_seq = self.ext_seq_max.checked_sub(u64::from(behind))?;
-        let fresh = |(known, at): &(u16, Instant)| *known == seq && now < *at + rtt;
-        if behind > u16::MAX / 2 || self.repeated.iter().any(fresh) {
+        if behind > u16::MAX / 2 {
             return None;
         }
         let stretch = self.stretches.iter().rev().find(|s| s.ext_seq_from <= ext_seq)?;
-        if ext_seq > stretch.ext_seq_to {
+        let fresh = |(known, at): &(u16, Instant)| *known == seq && now < *at + rtt;
+        if ext_seq > stretch.ext_seq_to || self.repeated.iter().any(fresh) {
             return None;
         }
         if self.repeated.len() == REPEATS_MAX {
@@ -255,6 +249,12 @@ impl Lane {
     pub(crate) fn next_repair_seq(&mut self) -> u64 {
         self.repair_seq += 1;
         self.repair_seq
+    }
+
+    /// Whose media it carries, while it carries any.
+    pub(crate) fn member(&self, now: Instant) -> Option<&str> {
+        let runs = self.last.is_some_and(|last| now < last.sent + 2 * REPORT_INTERVAL);
+        runs.then_some(self.cname.as_str())
     }
 
     /// The report that is due, if one is: only while the stream runs, and only when the publisher
@@ -293,9 +293,7 @@ fn ntp_span(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forward::Rewriter;
-    use antipode_base::media::Codec;
-    use antipode_relay::packet::Shape;
+    use crate::forward::{Rewriter, testing};
     use str0m::rtp::ExtensionMap;
 
     use crate::forward::Target;
@@ -306,19 +304,10 @@ mod tests {
         Packet {
             track: TrackId(track),
             layer: Layer(layer),
-            codec: Codec::Vp8,
-            ext_seq,
-            timestamp,
             marker: true,
-            keyframe: true,
-            shape: Shape::Plain,
-            mark: Default::default(),
-            descriptor: None,
-            extensions: Default::default(),
             sender_clock: Some(SenderClock { ntp: 100 << 32, timestamp: 90_000 }),
-            microphone: None,
             arrival: now,
-            payload: vec![0; 100].into(),
+            ..testing::packet(ext_seq, timestamp)
         }
     }
 

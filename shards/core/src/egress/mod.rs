@@ -15,6 +15,7 @@
 //! | `seal` | SRTP and SRTCP |
 //! | `wire` | RTP headers with extensions |
 //! | `rtcp` | reading feedback, writing sender reports |
+//! | `feedback` | what feedback leads to |
 //! | `lane` | one stream: its history in a few words, its reports |
 //! | `trend`, `estimator` | what the path carries |
 //! | `probe` | when to look for more |
@@ -22,6 +23,7 @@
 //! | `pacer` | pictures spread over time where a path is narrow |
 
 pub(crate) mod estimator;
+mod feedback;
 pub(crate) mod keys;
 pub(crate) mod lane;
 pub(crate) mod pacer;
@@ -35,6 +37,7 @@ pub(crate) mod wire;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use antipode_base::limits::{PROBE_PACKETS_MAX, REPORTS_MAX};
 use antipode_base::media::{Bitrate, Kind};
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Packet, Shape};
@@ -45,48 +48,22 @@ use crate::io::{Datagram, Transmit, Transport};
 use crate::payload::dependency::DESCRIPTOR_MAX;
 use crate::session::codecs::PayloadTypes;
 use estimator::Estimator;
+pub(crate) use feedback::{Heard, Repeat};
 use keys::Keys;
-use lane::{Lane, Origin};
+use lane::Lane;
 use probe::{Prober, Step};
-use rtcp::Feedback;
 use seal::Seal;
 use wire::Header;
 
-/// Repeats that one RTCP packet can cause. A flood of requests is cut here.
-const REPEATS_PER_REPORT_MAX: usize = 64;
 /// Padding of one packet of a probe (RFC 3550 §5.1: its length fits one byte).
 const PROBE_PADDING: usize = 255;
-/// Packets of padding at one step of a probe: what a hostile estimate could ask for is cut here.
-const PROBE_PACKETS_MAX: usize = 128;
 /// Round-trip time before any is known.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);
+/// How long the queue of an overused path takes to empty.
+const QUEUE_DRAIN: Duration = Duration::from_millis(500);
 /// Sound before any was measured, and the window in which it is.
 const AUDIO_UNKNOWN: Bitrate = Bitrate(40_000);
 const AUDIO_WINDOW: Duration = Duration::from_millis(400);
-/// Sender reports whose sending times are remembered, for the round-trip time.
-const REPORTS_MAX: usize = 16;
-
-/// What a viewer's RTCP asks for.
-#[derive(Debug, Default)]
-pub(crate) struct Heard {
-    /// Packets to send again.
-    pub(crate) repeats: Vec<Repeat>,
-    /// Slots whose decoders lost the thread.
-    pub(crate) keyframes: Vec<usize>,
-    /// The estimate changed much.
-    pub(crate) estimate_moved: bool,
-}
-
-/// A repeat that the shard must look up.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Repeat {
-    /// The slot.
-    pub(crate) slot: usize,
-    /// The number that the viewer misses.
-    pub(crate) seq: u16,
-    /// What was sent under it.
-    pub(crate) origin: Origin,
-}
 
 /// Where the viewer wants its media.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +88,8 @@ pub(crate) struct Egress {
     path: Option<Path>,
     /// The path was of another generation of ICE.
     leaving: bool,
+    /// The viewer takes all slots for one stream, and plays them in step.
+    in_step: bool,
     /// By slot; `None` for a section that is not negotiated yet.
     lanes: Vec<Option<Lane>>,
     estimator: Estimator,
@@ -128,8 +107,10 @@ pub(crate) struct Egress {
     lost: (u32, u32),
     reports_at: Option<Instant>,
     reports: Vec<(u32, Instant)>,
+    /// What is written before it is sealed.
     header: Vec<u8>,
     payload: Vec<u8>,
+    described: [u8; DESCRIPTOR_MAX],
 }
 
 impl Default for Egress {
@@ -138,6 +119,7 @@ impl Default for Egress {
             seal: None,
             path: None,
             leaving: false,
+            in_step: false,
             lanes: Vec::new(),
             estimator: Estimator::default(),
             prober: Prober::default(),
@@ -153,11 +135,17 @@ impl Default for Egress {
             reports: Vec::new(),
             header: Vec::new(),
             payload: Vec::new(),
+            described: [0; DESCRIPTOR_MAX],
         }
     }
 }
 
 impl Egress {
+    /// Nothing is negotiated yet. `in_step`: the viewer takes all that comes for one stream.
+    pub(crate) fn new(in_step: bool) -> Self {
+        Egress { in_step, ..Egress::default() }
+    }
+
     /// DTLS is done.
     pub(crate) fn set_keys(&mut self, provider: &CryptoProvider, keys: &Keys) {
         self.seal = Seal::new(provider, keys);
@@ -210,6 +198,11 @@ impl Egress {
         reports.then(|| self.estimator.estimate())
     }
 
+    /// Whether the path was overused a moment ago, so that its queue is full.
+    pub(crate) fn backed_off(&self, now: Instant) -> bool {
+        self.estimator.backed_off_within(QUEUE_DRAIN, now)
+    }
+
     /// What the sound costs, measured over windows of some hundred milliseconds.
     pub(crate) fn audio_rate(&mut self, now: Instant) -> Bitrate {
         let since = *self.audio_since.get_or_insert(now);
@@ -251,7 +244,6 @@ impl Egress {
         let (out, wide) = (&mut self.payload, !self.narrow);
         let wrap = |_: &u8| lane.redundancy.wrap(types.media, rewrite, packet, wide, out);
         let red = types.red.filter(wrap);
-        let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
             payload_type: red.unwrap_or(types.media),
             marker: rewrite.marker,
@@ -261,7 +253,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
-            descriptor: lane.describe(rewrite, packet, &mut described),
+            descriptor: lane.describe(rewrite, packet, &mut self.described),
             padded: false,
         };
         header.write(&lane.ids, &mut self.header);
@@ -279,12 +271,11 @@ impl Egress {
         if packet.codec.kind() == Kind::Audio {
             self.audio_bytes += bytes.len() as u64;
         }
-        if lane.ids.has_transport_cc() {
-            self.estimator.sent(self.transport_seq, bytes.len(), now);
-            self.prober.sent(bytes.len());
-        }
         lane.sent(rewrite, packet, payload.len(), now);
         self.reports_at.get_or_insert(now + lane::REPORT_INTERVAL);
+        if lane.ids.has_transport_cc() {
+            self.note_sent(bytes.len(), now);
+        }
         Ok(path.transmit(bytes))
     }
 
@@ -302,7 +293,6 @@ impl Egress {
         let rewrite = repeat.origin.shift.apply(packet);
         let ext_seq = lane.next_repair_seq();
         self.transport_seq += 1;
-        let mut described = [0; DESCRIPTOR_MAX];
         let header = Header {
             payload_type,
             marker: rewrite.marker,
@@ -312,7 +302,7 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
-            descriptor: lane.describe(&rewrite, packet, &mut described),
+            descriptor: lane.describe(&rewrite, packet, &mut self.described),
             padded: false,
         };
         header.write(&lane.ids, &mut self.header);
@@ -324,10 +314,15 @@ impl Egress {
         }
         let bytes = seal.rtp(&self.header, &self.payload, ssrc, ext_seq);
         if lane.ids.has_transport_cc() {
-            self.estimator.sent(self.transport_seq, bytes.len(), now);
-            self.prober.sent(bytes.len());
+            self.note_sent(bytes.len(), now);
         }
         Some(path.transmit(bytes))
+    }
+
+    /// A packet goes out whose arrival the viewer will report.
+    fn note_sent(&mut self, bytes: usize, now: Instant) {
+        self.estimator.sent(self.transport_seq, bytes, now);
+        self.prober.sent(bytes);
     }
 
     /// When [`Egress::probe`] wants to be called.
@@ -384,81 +379,21 @@ impl Egress {
         let mut padding = [0u8; PROBE_PADDING];
         padding[PROBE_PADDING - 1] = PROBE_PADDING as u8;
         let bytes = seal.rtp(&self.header, &padding, ssrc, ext_seq);
-        self.estimator.sent(self.transport_seq, bytes.len(), now);
-        self.prober.sent(bytes.len());
+        self.note_sent(bytes.len(), now);
         Some(path.transmit(bytes))
-    }
-
-    /// Takes in a sealed RTCP packet of the viewer.
-    pub(crate) fn hear(&mut self, sealed: &[u8], now: Instant, heard: &mut Heard) {
-        let Some(plain) = self.seal.as_mut().and_then(|seal| seal.open_rtcp(sealed)) else {
-            return;
-        };
-        rtcp::read(&plain, |feedback| match feedback {
-            Feedback::Report(block) => self.report(&block, now),
-            Feedback::Nack { ssrc, first, mask } => {
-                self.nack(ssrc, first, mask, now, &mut heard.repeats);
-            }
-            Feedback::Keyframe { ssrc } => heard.keyframes.extend(self.slot_of(ssrc)),
-            Feedback::Transport(feedback) => {
-                heard.estimate_moved |= self.estimator.feedback(&feedback, now);
-                if self.estimator.backed_off_within(Duration::ZERO, now) {
-                    self.prober.hold(now);
-                    self.probe_at = self.prober.deadline(now);
-                }
-            }
-            Feedback::Cap(rate) => self.estimator.set_cap(rate),
-        });
-    }
-
-    fn slot_of(&self, ssrc: u32) -> Option<usize> {
-        let is = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| lane.ssrc == ssrc);
-        self.lanes.iter().position(is)
-    }
-
-    fn report(&mut self, block: &rtcp::ReportBlock, now: Instant) {
-        let lane = self.lanes.iter_mut().flatten().find(|lane| lane.ssrc == block.ssrc);
-        let Some(lane) = lane else { return };
-        lane.acknowledge();
-        lane.redundancy.report(block.fraction_lost, now);
-        self.lost.0 += u32::from(block.fraction_lost);
-        self.lost.1 += 1;
-        let sent = self.reports.iter().rev().find(|(ntp, _)| *ntp == block.last_sr);
-        if let Some((_, sent)) = sent {
-            let rtt = now.duration_since(*sent).saturating_sub(block.delay);
-            self.rtt = (self.rtt * 7 + rtt) / 8;
-            self.estimator.set_rtt(self.rtt);
-        }
-    }
-
-    fn nack(&mut self, ssrc: u32, first: u16, mask: u16, now: Instant, repeats: &mut Vec<Repeat>) {
-        let Some(slot) = self.slot_of(ssrc) else { return };
-        let Some(lane) = self.lanes[slot].as_mut() else { return };
-        let more = (0..16).filter(|bit| mask >> bit & 1 == 1).map(|bit| bit + 1);
-        for offset in std::iter::once(0).chain(more) {
-            let seq = first.wrapping_add(offset);
-            if repeats.len() < REPEATS_PER_REPORT_MAX
-                && let Some(origin) = lane.missing(seq, self.rtt, now)
-            {
-                repeats.push(Repeat { slot, seq, origin });
-            }
-        }
-    }
-
-    /// Round-trip time; `None` before the viewer told of one.
-    pub(crate) fn rtt(&self) -> Option<Duration> {
-        (self.rtt != RTT_UNKNOWN).then_some(self.rtt)
-    }
-
-    /// Mean fraction lost (0..=1) over the viewer's reports since the last call.
-    pub(crate) fn take_loss(&mut self) -> f32 {
-        let (sum, count) = std::mem::take(&mut self.lost);
-        if count == 0 { 0.0 } else { sum as f32 / count as f32 / 256.0 }
     }
 
     /// When [`Egress::reports`] wants to be called: only while something is sent.
     pub(crate) fn reports_at(&self) -> Option<Instant> {
         self.reports_at
+    }
+
+    /// Clocks of several members differ, by seconds maybe: a viewer that was told them would hold sound or
+    /// picture back for as long.
+    fn is_of_several(&self, now: Instant) -> bool {
+        let mut members = self.lanes.iter().flatten().filter_map(|lane| lane.member(now));
+        let first = members.next();
+        members.any(|member| Some(member) != first)
     }
 
     /// Sealed sender reports that are due.
@@ -467,6 +402,9 @@ impl Egress {
             return;
         }
         self.reports_at = None;
+        if self.in_step && self.is_of_several(now) {
+            return;
+        }
         let (Some(seal), Some(path)) = (&mut self.seal, self.path) else { return };
         for lane in self.lanes.iter_mut().flatten() {
             let Some(report) = lane.report(now) else { continue };

@@ -39,26 +39,25 @@ impl<T> Default for Pacer<T> {
 }
 
 impl<T> Pacer<T> {
-    /// The path's estimate while it is too narrow; `None`: nothing is paced.
-    pub(crate) fn set_rate(&mut self, estimate: Option<Bitrate>) {
-        self.rate = estimate.map(|rate| rate.0 as f64 / 8.0 * MARGIN);
+    /// The path's estimate while it is too narrow; `None`: nothing is paced. `full`: the path's own queue
+    /// is, and must empty first.
+    pub(crate) fn set_rate(&mut self, estimate: Option<Bitrate>, full: bool) {
+        let margin = if full { 1.0 } else { MARGIN };
+        self.rate = estimate.map(|rate| rate.0 as f64 / 8.0 * margin);
     }
 
-    /// Whether anything waits, or would.
-    pub(crate) fn is_pacing(&self) -> bool {
-        self.rate.is_some() || !self.queue.is_empty()
+    /// Whether so many bytes may leave at once: they are accounted for then. Else they are to wait.
+    pub(crate) fn passes(&mut self, bytes: usize, now: Instant) -> bool {
+        self.queue.is_empty() && self.pass(bytes, now)
     }
 
-    /// Takes an item in. It comes back at once when nothing is to wait; `Err` when too many wait.
-    pub(crate) fn offer(&mut self, bytes: usize, item: T, now: Instant) -> Result<Option<T>, T> {
-        if self.queue.is_empty() && self.pass(bytes, now) {
-            return Ok(Some(item));
+    /// Lets an item wait. `false` when too many do.
+    pub(crate) fn wait(&mut self, bytes: usize, item: T) -> bool {
+        let fits = self.queue.len() < PACED_PACKETS_MAX;
+        if fits {
+            self.queue.push_back((bytes, item));
         }
-        if self.queue.len() >= PACED_PACKETS_MAX {
-            return Err(item);
-        }
-        self.queue.push_back((bytes, item));
-        Ok(None)
+        fits
     }
 
     /// The next item that may leave.
@@ -109,9 +108,15 @@ mod tests {
     fn wide_paths_wait_for_nothing_and_narrow_ones_keep_the_rate() {
         let start = Instant::now();
         let mut pacer = Pacer::default();
-        assert!((0..100).all(|n| pacer.offer(1_000, n, start) == Ok(Some(n))));
-        pacer.set_rate(Some(Bitrate(400_000)));
-        let at_once = (0..40).filter(|n| pacer.offer(1_000, *n, start) == Ok(Some(*n))).count();
+        assert!((0..100).all(|_| pacer.passes(1_000, start)));
+        pacer.set_rate(Some(Bitrate(400_000)), false);
+        let at_once = (0..40)
+            .filter(|n| {
+                let passes = pacer.passes(1_000, start);
+                assert!(passes || pacer.wait(1_000, *n));
+                passes
+            })
+            .count();
         assert_eq!(at_once, 1, "975 bytes may leave at once");
         let mut left = Vec::new();
         for step in 1..200u32 {
@@ -131,12 +136,13 @@ mod tests {
     fn a_queue_has_an_end_and_a_wide_path_empties_it() {
         let now = Instant::now();
         let mut pacer = Pacer::default();
-        pacer.set_rate(Some(Bitrate(30_000)));
-        let kept = (0..2 * PACED_PACKETS_MAX).filter(|n| pacer.offer(1_000, *n, now).is_ok());
-        assert_eq!(kept.count(), PACED_PACKETS_MAX + 1);
+        pacer.set_rate(Some(Bitrate(30_000)), false);
+        assert!(pacer.passes(1_000, now) && !pacer.passes(1_000, now));
+        let kept = (0..2 * PACED_PACKETS_MAX).filter(|n| pacer.wait(1_000, *n));
+        assert_eq!(kept.count(), PACED_PACKETS_MAX);
         pacer.spend(1_000);
         pacer.forget(|item| item % 2 == 0);
-        pacer.set_rate(None);
+        pacer.set_rate(None, false);
         assert_eq!(std::iter::from_fn(|| pacer.take(now)).count(), PACED_PACKETS_MAX / 2);
     }
 }

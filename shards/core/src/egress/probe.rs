@@ -17,6 +17,10 @@ use antipode_base::media::Bitrate;
 /// How long a probe lasts: long enough to see a queue grow at the rates of video, short enough that the
 /// queue which it leaves behind is no longer than a jitter buffer.
 const LENGTH: Duration = Duration::from_millis(60);
+/// A probe has so many bytes at least, eight packets of padding: at low rates that takes longer. And so
+/// long at most.
+const BYTES_MIN: u64 = 2_400;
+const LENGTH_MAX: Duration = Duration::from_millis(500);
 /// Between two bursts of a probe.
 const STEP: Duration = Duration::from_millis(5);
 /// A probe asks for this much more than is wanted, since the estimate stays below what is measured.
@@ -118,7 +122,8 @@ impl Prober {
             }
             State::Running { since, rate, bytes } => {
                 let elapsed = now.saturating_duration_since(since);
-                if elapsed >= LENGTH {
+                let enough = bytes >= BYTES_MIN || elapsed >= LENGTH_MAX;
+                if elapsed >= LENGTH && enough {
                     self.state = State::Idle;
                     self.not_before = Some(now + self.pause);
                     return Step::End;
@@ -171,6 +176,15 @@ mod tests {
         assert!((4_000..6_500).contains(&padding), "{padding}");
         let (_, padding) = run(100_000, 5_000, 200, |_| 500_000);
         assert!(padding < 500, "media is enough: {padding}");
+    }
+
+    #[test]
+    fn a_probe_of_a_thin_path_is_long_enough_to_count() {
+        let (begun, padding) = run(90_000, 0, 600, |_| 80_000);
+        assert_eq!(begun, [0]);
+        assert!((BYTES_MIN..BYTES_MIN + 300).contains(&(padding as u64)), "{padding}");
+        let (_, padding) = run(20_000, 0, 1_400, |_| 20_000);
+        assert!(padding < BYTES_MIN as usize, "{padding} in {LENGTH_MAX:?}");
     }
 
     #[test]

@@ -93,9 +93,9 @@ impl Redundancy {
 mod tests {
     use super::*;
     use crate::forward::Rewriter;
+    use crate::forward::testing::packet;
     use crate::red::split;
-    use antipode_base::ids::TrackId;
-    use antipode_base::media::{Codec, Layer};
+    use antipode_base::media::Codec;
 
     const OPUS: u8 = 111;
     /// Packets of 20 ms at 48 kHz.
@@ -108,21 +108,10 @@ mod tests {
         let mut wrapped = 0;
         for at in 0..4u8 {
             let packet = Packet {
-                track: TrackId(1),
-                layer: Layer::BASE,
                 codec: Codec::Opus,
-                ext_seq: u64::from(at),
-                timestamp: timestamp + u32::from(at) * STEP,
-                marker: false,
-                keyframe: true,
                 shape,
-                mark: Default::default(),
-                descriptor: None,
-                extensions: Default::default(),
-                sender_clock: None,
-                microphone: None,
-                arrival: Instant::now(),
                 payload: vec![at; bytes].into(),
+                ..packet(u64::from(at), timestamp + u32::from(at) * STEP)
             };
             let rewrite = match at {
                 0 => rewriter.start(&packet, false),

@@ -5,11 +5,8 @@
 
 use std::time::Duration;
 
+use antipode_base::limits::FEEDBACK_PACKETS_MAX;
 use antipode_base::media::Bitrate;
-
-/// Packets that one transport-wide feedback may speak of. A longer one is cut: at 500 packets a
-/// second and ten feedbacks a second there are fifty.
-const FEEDBACK_PACKETS_MAX: usize = 4_096;
 
 /// One report block (RFC 3550 §6.4.1) about a stream of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,9 +17,12 @@ pub(crate) struct ExtensionIds {
 }
 
 impl ExtensionIds {
-    /// What the client takes on this section.
-    pub(crate) fn of(media: &Media) -> Self {
-        Self::from_map(media.remote_extmap())
+    /// What the client takes on this section. Dependency descriptors fit no extension of the one-byte
+    /// form when they are long, and a client that does not allow both forms in one stream (RFC 8285
+    /// §4.1.2) gets none at all: without the long ones nobody can read the short ones.
+    pub(crate) fn of(media: &Media, mixed: bool) -> Self {
+        let ids = Self::from_map(media.remote_extmap());
+        ExtensionIds { descriptor: if mixed { ids.descriptor } else { 0 }, ..ids }
     }
 
     pub(super) fn from_map(map: &ExtensionMap) -> Self {

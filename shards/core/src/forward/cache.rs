@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use antipode_base::limits::{CACHE_PACKETS, LAYERS_MAX};
+use antipode_base::limits::{BEGINNING_MAX, CACHE_PACKETS, LAYERS_MAX};
 use antipode_base::media::{Kind, Layer};
 use antipode_relay::packet::Packet;
 
 /// A keyframe older than this is not what a viewer should begin with: it would see the past go by.
 const FRESH: Duration = Duration::from_millis(1_200);
-/// Packets that a viewer is given at once to begin with.
-const BEGINNING_MAX: u64 = 256;
 
 /// A ring of packets for each stream of the track, by the low bits of their sequence numbers. Rings are
 /// made with their first packet, so that audio and unused layers cost nothing.

@@ -14,7 +14,7 @@ mod rewriter;
 mod selector;
 mod subscription;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod track;
 
 pub(crate) use keyframes::Ask;

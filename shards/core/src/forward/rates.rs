@@ -1,13 +1,13 @@
-//! What each layer of a track costs, measured.
+//! What each layer of a track costs: measured, and until then as its publisher announces it.
 
 use std::time::{Duration, Instant};
 
 use antipode_base::limits::LAYERS_MAX;
 use antipode_base::media::{Bitrate, Layer};
-use antipode_relay::packet::Packet;
+use antipode_relay::packet::{Announced, Packet};
 
 /// Temporal layers that are told apart; those above count with the last.
-pub(crate) const TEMPORALS: usize = 4;
+const TEMPORALS: usize = Announced::TEMPORALS;
 /// How long a window is. Long enough for some pictures, short enough to see a change of mind.
 const WINDOW: Duration = Duration::from_millis(500);
 /// Header, extensions and tag of one packet, bytes; the estimate is of UDP payloads too.
@@ -38,6 +38,8 @@ impl Rates {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RateMeter {
     rates: Rates,
+    /// Layers whose rates are not those that were announced.
+    measured: [bool; LAYERS_MAX],
     bytes: [[u32; TEMPORALS]; LAYERS_MAX],
     /// Timestamps of the last keyframes. They are left out: now and then one comes that is ten times as
     /// large as any other picture, and a switch of layers itself asks for one.
@@ -48,6 +50,9 @@ pub(crate) struct RateMeter {
 impl RateMeter {
     /// Takes in one packet.
     pub(crate) fn note(&mut self, packet: &Packet) {
+        if let Some(announced) = &packet.announced {
+            self.announce(announced, packet.mark.svc);
+        }
         let temporal = usize::from(packet.mark.temporal).min(TEMPORALS - 1);
         let keyframe = &mut self.keyframes[packet.layer.index()];
         if packet.keyframe {
@@ -64,15 +69,39 @@ impl RateMeter {
         }
     }
 
-    /// What was measured so far.
+    /// Takes the publisher's word for layers of which nothing was measured yet.
+    fn announce(&mut self, Announced(table): &Announced, svc: bool) {
+        let known = self.rates;
+        for (layer, row) in table.iter().enumerate().filter(|(layer, _)| !self.measured[*layer]) {
+            let below =
+                layer.checked_sub(1).filter(|_| svc && row[0] > 0).map(|below| table[below]);
+            let mut before = 0;
+            for (rate, (all, lower)) in
+                self.rates.0[layer].iter_mut().zip(row.iter().zip(below.unwrap_or_default()))
+            {
+                let own = all.saturating_sub(lower);
+                *rate = own.saturating_sub(before) as f32;
+                before = before.max(own);
+            }
+        }
+        if self.rates != known {
+            tracing::debug!(rates = ?self.rates.0, "layers are announced");
+        }
+    }
+
+    /// What is known so far.
     pub(crate) fn rates(&self) -> &Rates {
         &self.rates
     }
 
     fn close(&mut self, seconds: f32) {
-        for (layer, bytes) in self.rates.0.iter_mut().zip(&mut self.bytes) {
+        let layers = self.rates.0.iter_mut().zip(&mut self.measured);
+        for ((layer, measured), bytes) in layers.zip(&mut self.bytes) {
             if bytes.iter().all(|bytes| *bytes == 0) {
                 continue;
+            }
+            if !std::mem::replace(measured, true) {
+                *layer = Default::default();
             }
             for (rate, bytes) in layer.iter_mut().zip(bytes) {
                 let now = std::mem::take(bytes) as f32 * 8.0 / seconds;
@@ -94,6 +123,32 @@ impl RateMeter {
 mod tests {
     use super::*;
     use crate::forward::testing::packet;
+
+    #[test]
+    fn believes_the_publisher_until_it_has_measured() {
+        let mut meter = RateMeter::default();
+        let announced = Announced([[60, 100, 100, 100], [250, 500, 500, 500], [0; 4]]);
+        let mut first = packet(1, 0);
+        first.announced = Some(announced.into());
+        meter.note(&first);
+        assert_eq!(meter.rates().of(Layer(1), 0, false), Bitrate(250));
+        assert_eq!(meter.rates().of(Layer(1), 3, false), Bitrate(500));
+        assert_eq!(meter.rates().temporal_top(Layer(1)), 1);
+        assert_eq!(meter.rates().of(Layer(2), 3, false), Bitrate(0));
+        // As layers of one stream, of which a viewer gets the lower ones too.
+        first.mark.svc = true;
+        meter.note(&first);
+        assert_eq!(meter.rates().of(Layer(1), 0, true), Bitrate(250));
+        assert_eq!(meter.rates().of(Layer(1), 3, true), Bitrate(500));
+        let mut later = packet(2, 3_000);
+        later.keyframe = false;
+        later.arrival = first.arrival + WINDOW;
+        meter.note(&later);
+        let measured = meter.rates().of(Layer(0), 3, false);
+        assert!(measured > Bitrate(2_000), "{measured:?}");
+        meter.note(&first);
+        assert_eq!(meter.rates().of(Layer(0), 3, false), measured);
+    }
 
     #[test]
     fn measures_each_layer_and_keeps_what_stopped() {

@@ -17,6 +17,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use antipode_base::limits::SKIPS_MAX;
 use antipode_relay::packet::{Packet, Pictures, Shape};
 
 use super::selector::Target;
@@ -129,10 +130,6 @@ pub(crate) struct Rewriter {
     /// Timestamp of the last picture that was left out.
     skipped: Option<u32>,
 }
-
-/// Packets left out that are remembered. At thirty pictures a second of which two thirds are left out,
-/// the last second or two; what comes later than that is given up.
-const SKIPS_MAX: usize = 64;
 
 impl Rewriter {
     /// A rewriter whose first packet gets this sequence number: below 2^16, because a receiver
@@ -293,19 +290,11 @@ fn frame_number(packet: &Packet) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use antipode_base::ids::TrackId;
-    use antipode_base::media::{Codec, Layer};
+    use crate::forward::testing;
     use std::time::Duration;
 
     fn packet(start: Instant, ext_seq: u64, timestamp: u32, picture_id: u16, ms: u64) -> Packet {
         Packet {
-            track: TrackId(1),
-            layer: Layer::BASE,
-            codec: Codec::Vp8,
-            ext_seq,
-            timestamp,
-            marker: false,
-            keyframe: true,
             shape: Shape::Pictures(Pictures {
                 picture_id: Some(picture_id),
                 picture_id_long: true,
@@ -313,13 +302,9 @@ mod tests {
                 tl0_pic_idx: Some(picture_id as u8),
                 tl0_pic_idx_at: 4,
             }),
-            mark: Default::default(),
-            descriptor: None,
-            extensions: Default::default(),
-            sender_clock: None,
-            microphone: None,
             arrival: start + Duration::from_millis(ms),
             payload: vec![0u8; 4].into(),
+            ..testing::packet(ext_seq, timestamp)
         }
     }
 

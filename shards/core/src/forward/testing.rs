@@ -1,4 +1,4 @@
-//! A packet for the tests of this folder.
+//! A packet for the tests of this crate.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use antipode_base::media::{Codec, Layer};
 use antipode_relay::packet::{Packet, Shape};
 
 /// The first packet of a keyframe of the lowest layer, 100 bytes.
-pub(super) fn packet(ext_seq: u64, timestamp: u32) -> Packet {
+pub(crate) fn packet(ext_seq: u64, timestamp: u32) -> Packet {
     Packet {
         track: TrackId(1),
         layer: Layer::BASE,
@@ -20,6 +20,7 @@ pub(super) fn packet(ext_seq: u64, timestamp: u32) -> Packet {
         mark: Default::default(),
         descriptor: None,
         extensions: Default::default(),
+        announced: None,
         sender_clock: None,
         microphone: None,
         arrival: Instant::now(),

@@ -1,5 +1,6 @@
 //! Tracks, their hops, and the fan-out loop.
 
+use std::cell::Cell;
 use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
@@ -172,19 +173,33 @@ impl Track {
     }
 
     /// As [`Track::viewer`], to look at.
-    pub(crate) fn viewer_of(&self, session: usize) -> Option<&Subscription> {
-        self.hops.iter().find_map(|hop| match hop {
-            Hop::Session(viewer) if viewer.session == session => Some(viewer),
+    pub(crate) fn viewer_of(&self, session: usize, near: &Cell<usize>) -> Option<&Subscription> {
+        match self.hops.get(self.place(session, near)?) {
+            Some(Hop::Session(viewer)) => Some(viewer),
             _ => None,
-        })
+        }
     }
 
-    /// The viewer of that session, if it is one.
-    pub(crate) fn viewer(&mut self, session: usize) -> Option<&mut Subscription> {
-        self.hops.iter_mut().find_map(|hop| match hop {
-            Hop::Session(viewer) if viewer.session == session => Some(viewer),
+    /// The viewer of that session, if it is one. `near` is where it was seen last: a track has thousands
+    /// of viewers, and each of them is looked for several times a second.
+    pub(crate) fn viewer(
+        &mut self,
+        session: usize,
+        near: &Cell<usize>,
+    ) -> Option<&mut Subscription> {
+        let place = self.place(session, near)?;
+        match self.hops.get_mut(place) {
+            Some(Hop::Session(viewer)) => Some(viewer),
             _ => None,
-        })
+        }
+    }
+
+    fn place(&self, session: usize, near: &Cell<usize>) -> Option<usize> {
+        let is = |hop: &Hop| matches!(hop, Hop::Session(viewer) if viewer.session == session);
+        if !self.hops.get(near.get()).is_some_and(is) {
+            near.set(self.hops.iter().position(is)?);
+        }
+        Some(near.get())
     }
 
     /// Adds a hop unless the table is full.
@@ -355,10 +370,11 @@ impl Fabric {
     ) -> usize {
         let Some(track) = self.tracks.get_mut(&id) else { return 0 };
         let active = track.active(now);
-        let Some(viewer) = track.viewer(session).filter(|viewer| viewer.waits()) else { return 0 };
-        let layer = viewer.wanted(active);
+        let near = Cell::default();
+        let viewer = track.viewer(session, &near).filter(|viewer| viewer.waits());
+        let Some(layer) = viewer.map(|viewer| viewer.wanted(active)) else { return 0 };
         let packets = track.beginning(layer, now);
-        let Some(viewer) = track.viewer(session) else { return 0 };
+        let Some(viewer) = track.viewer(session, &near) else { return 0 };
         viewer_gets(viewer, packets.iter(), active, sink)
     }
 

@@ -116,6 +116,20 @@ fn check_mids(text: &str) -> Result<(), String> {
     if named { Ok(()) } else { Err("a section without a=mid".to_owned()) }
 }
 
+/// str0m stops reading at the first line that it cannot make out, and says nothing of it. `read`: what it
+/// read, written again; `sections`: those of the whole.
+///
+/// # Errors
+/// Which section is the last that it read.
+pub(crate) fn read_whole(read: &str, sections: &[Section<'_>]) -> Result<(), String> {
+    let count = read.lines().filter(|line| line.starts_with("m=")).count();
+    if count >= sections.len() {
+        return Ok(());
+    }
+    let last = count.checked_sub(1).map_or("", |last| sections[last].mid);
+    Err(format!("{count} of {} sections can be read; see the one of mid '{last}'", sections.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,5 +198,15 @@ mod tests {
         {
             assert!(refused(text).contains("no sound"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_description_that_is_read_in_part_is_refused() {
+        let text = "m=audio 9 X 0\r\na=mid:0\r\na=x\r\nm=video 9 X 96\r\na=mid:1\r\n";
+        let sections = scan(text);
+        assert_eq!(read_whole(text, &sections), Ok(()));
+        let refusal = read_whole("m=audio 9 X 0\r\na=mid:0\r\n", &sections).unwrap_err();
+        assert_eq!(refusal, "1 of 2 sections can be read; see the one of mid '0'");
+        assert!(read_whole("", &sections).is_err());
     }
 }

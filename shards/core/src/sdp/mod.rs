@@ -7,7 +7,7 @@
 pub(crate) mod check;
 
 use antipode_base::media::Codec;
-pub(crate) use antipode_base::sdp::{Section, scan};
+pub(crate) use antipode_base::sdp::{MIXED, Section, allows_mixed, scan};
 
 /// What becomes of one section that str0m wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) struct Dress {
     pub(crate) only: Option<&'static str>,
     /// By section; sections that are not named stay.
     pub(crate) sections: Vec<SectionDress>,
+    /// An answer may not allow what the offer does not: extensions of both forms in one stream.
+    pub(crate) unmixed: bool,
 }
 
 impl Dress {
@@ -68,6 +70,9 @@ impl Dress {
         if line.starts_with("a=candidate:") {
             // The ufrag extension (RFC 8838 §11.1) may be that of before a restart.
             return Some(line.split(" ufrag ").next().unwrap_or(line).to_owned());
+        }
+        if line == MIXED && self.unmixed {
+            return None;
         }
         if let Some(mids) = line.strip_prefix("a=group:BUNDLE") {
             let refused = |mid: &&str| self.sections.iter().any(|s| s.mid == **mid && s.refused);
@@ -105,7 +110,7 @@ impl SectionDress {
                 Some((ssrc, _)) => format!("{ssrc} msid:{stream} {track}"),
                 // One CNAME for all that one member sends keeps sound and picture together.
                 None => match line.split_once(" cname:") {
-                    Some((ssrc, _)) => format!("{ssrc} cname:{}", stream_of(stream)),
+                    Some((ssrc, _)) => format!("{ssrc} cname:{}", member_of(stream)),
                     None => line.to_owned(),
                 },
             }),
@@ -139,7 +144,7 @@ fn refused_line(line: &str) -> Option<String> {
 }
 
 /// The member's part of a stream label such as `PA_x|TR_y`.
-fn stream_of(label: &str) -> &str {
+pub(crate) fn member_of(label: &str) -> &str {
     label.split('|').next().unwrap_or(label)
 }
 
@@ -184,7 +189,7 @@ mod tests {
         assert_eq!(prefer(&sections[0], None), ["96", "97", "45"]);
     }
 
-    const ANSWER: &str = "v=0\r\na=group:BUNDLE 0 1 2\r\n\
+    const ANSWER: &str = "v=0\r\na=group:BUNDLE 0 1 2\r\na=extmap-allow-mixed\r\n\
         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendonly\r\na=msid:x y\r\n\
         a=ice-ufrag:old\r\na=ice-pwd:oldpass\r\n\
         a=candidate:1 1 udp 2130706431 10.0.0.1 7882 typ host ufrag old\r\n\
@@ -209,6 +214,7 @@ mod tests {
                 SectionDress { mid: "1".to_owned(), ..Default::default() },
                 SectionDress { mid: "2".to_owned(), refused: true, ..Default::default() },
             ],
+            unmixed: true,
         };
         let out = dress.apply(ANSWER);
         let lines: Vec<&str> = out.lines().collect();
@@ -263,7 +269,22 @@ mod tests {
         let sdp = format!("m=video 9 X 96\r\na=mid:0\r\n{map}m=video 9 X 96\r\na=mid:1\r\n{map}");
         let section =
             SectionDress { mid: "0".to_owned(), without: Some("urn:b"), ..Default::default() };
-        let out = Dress { credentials: None, only: None, sections: vec![section] }.apply(&sdp);
+        let out = Dress { sections: vec![section], ..Dress::default() }.apply(&sdp);
         assert_eq!(out, sdp.replacen("a=extmap:12 urn:b\r\n", "", 1));
+    }
+
+    #[test]
+    fn extensions_of_both_forms_are_allowed_for_all_sections_or_for_none() {
+        let (audio, video) = ("m=audio 9 X 0\r\n", "m=video 9 X 96\r\n");
+        let (line, data) = ("a=extmap-allow-mixed\r\n", "m=application 9 X webrtc-datachannel\r\n");
+        for (sdp, want) in [
+            (format!("v=0\r\n{line}{audio}{video}"), true),
+            (format!("v=0\r\n{audio}{line}{video}{line}{data}"), true),
+            (format!("v=0\r\n{audio}{line}{video}"), false),
+            (format!("v=0\r\n{audio}{video}"), false),
+        ] {
+            assert_eq!(allows_mixed(&scan(&sdp)), want, "{sdp}");
+        }
+        assert_eq!(Dress::default().apply(line), line);
     }
 }

@@ -16,7 +16,7 @@ use str0m::{Candidate, IceCreds, Rtc};
 
 use crate::egress::keys;
 use crate::forward::Rewriter;
-use crate::session::descriptors;
+use crate::session::{allocations, descriptors};
 use crate::shard::ShardConfig;
 
 /// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that survives every URL and log.
@@ -134,6 +134,7 @@ fn extensions() -> ExtensionMap {
     map.set(2, Extension::AbsoluteSendTime);
     map.set(3, Extension::TransportSequenceNumber);
     map.set(4, Extension::RtpMid);
+    map.set(5, allocations::extension());
     map.set(10, Extension::RtpStreamId);
     map.set(11, Extension::RepairedRtpStreamId);
     map.set(12, descriptors::extension());
@@ -160,7 +161,7 @@ mod tests {
     fn no_extension_overwrites_another() {
         let map = extensions();
         let names: Vec<_> = map.iter().map(|(id, ext)| (id, ext.as_uri().to_owned())).collect();
-        assert_eq!(names.len(), 8, "{names:?}");
+        assert_eq!(names.len(), 9, "{names:?}");
         let uris: std::collections::HashSet<_> = names.iter().map(|(_, uri)| uri).collect();
         assert_eq!(uris.len(), names.len());
     }

@@ -81,8 +81,10 @@ impl Structures {
         glance: Glance,
     ) -> Result<Glance, Unread> {
         let at = self.0.iter().position(|known| known.ssrc == ssrc);
-        let known = at.map(|at| self.0[at].structure.clone());
-        let read = dependency::parse(bytes, known.as_deref())?;
+        let known = at.map(|at| &self.0[at].structure);
+        let read = dependency::parse(bytes, known.map(|known| &**known))?;
+        let structure = read.attached.as_ref().or(known);
+        let glance = placed(&read, structure.ok_or(Unread::UnknownTemplate)?, glance);
         if let Some(attached) = &read.attached {
             match at {
                 // A late keyframe is of the past.
@@ -96,9 +98,7 @@ impl Structures {
                 }
             }
         }
-        let structure = read.attached.as_ref().or(known.as_ref());
-        let structure = structure.ok_or(Unread::UnknownTemplate)?;
-        Ok(placed(&read, structure, glance))
+        Ok(glance)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every method that changes str0m ends by draining it to its next timeout, or marks the session
 //! dirty so that the end of the turn does; [`Session::drain`] is the one function that polls.
 
+mod allocations;
 pub(crate) mod channels;
 pub(crate) mod codecs;
 pub(crate) mod config;
@@ -130,7 +131,7 @@ impl Session {
             slots: Slots::default(),
             publications: Publications::default(),
             channels: Channels::default(),
-            egress: Egress::default(),
+            egress: Egress::new(open.role == Role::Play),
             pacer: Pacer::default(),
             pace_at: None,
             allocate_at: None,
@@ -161,7 +162,7 @@ impl Session {
         let parsed = Receive::new(protocol, datagram.source, datagram.local, datagram.bytes);
         let Ok(receive) = parsed else { return fx.drops.count(DropReason::NotOurs) };
         let rtp = rtp_ssrc(datagram.bytes);
-        let before = fx.packets.len();
+        fx.opened = false;
         if is_rtcp(datagram.bytes) {
             self.egress.hear(datagram.bytes, now, &mut fx.heard);
             // The rest of it is about what the client publishes.
@@ -174,7 +175,7 @@ impl Session {
             fx.drops.count(DropReason::SessionRefused);
         }
         self.drain(now, fx);
-        if let Some(ssrc) = rtp.filter(|_| fx.packets.len() == before) {
+        if let Some(ssrc) = rtp.filter(|_| !fx.opened) {
             let known = self.knows_stream(ssrc);
             fx.drops.count(if known { DropReason::NotMedia } else { DropReason::UnknownSsrc });
         }
@@ -325,6 +326,7 @@ impl Session {
                 voice_activity: header.ext_vals.voice_activity,
                 orientation: header.ext_vals.video_orientation.map(|turn| turn as u8),
             },
+            announced: allocations::of(&header.ext_vals, &incoming),
             sender_clock: sender_clock(&packet),
             microphone: incoming.microphone.then_some(self.member),
             arrival: now,

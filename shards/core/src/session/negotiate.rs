@@ -24,7 +24,7 @@ use super::publications::Bound;
 use crate::effects::Effects;
 use crate::egress::lane::Lane;
 use crate::egress::wire::ExtensionIds;
-use crate::sdp::check::Formats;
+use crate::sdp::check::{self, Formats};
 use crate::sdp::{self, Dress, Section, SectionDress};
 
 /// Where the exchange of descriptions stands.
@@ -38,13 +38,23 @@ pub(crate) struct Negotiation {
     /// We asked the client to offer again and wait for it.
     asked: bool,
     /// Our offer that waits for its answer.
-    pending: Option<(u32, SdpPendingOffer)>,
+    pending: Option<Pending>,
+    /// It is to be said again.
+    repeat: bool,
     /// Number of our last offer.
     last_id: u32,
     /// The next offer of ours restarts ICE.
     restart: bool,
     /// Credentials that take force with the answer to a restart.
     next_credentials: Option<IceCreds>,
+}
+
+/// An offer of ours that is not answered.
+struct Pending {
+    id: u32,
+    offer: SdpPendingOffer,
+    /// As it was told.
+    notice: Notice,
 }
 
 impl Negotiation {
@@ -55,6 +65,7 @@ impl Negotiation {
             offers: 0,
             asked: false,
             pending: None,
+            repeat: false,
             last_id: 0,
             restart: false,
             next_credentials: None,
@@ -69,10 +80,12 @@ impl Session {
         self.dirty = true;
     }
 
-    /// The next offer of ours restarts ICE, and an unanswered one is given up.
+    /// The next offer of ours restarts ICE. One that waits for its answer is said again first, since it or
+    /// its answer may be lost. It cannot be given up: a client that took it has its sections, and another
+    /// offer could not name them, as str0m chooses their names.
     pub(crate) fn want_ice_restart(&mut self) {
         if self.role == Role::Subscribe {
-            self.negotiation.pending = None;
+            self.negotiation.repeat = self.negotiation.pending.is_some();
             self.negotiation.restart = true;
             self.want_negotiation();
         }
@@ -88,6 +101,13 @@ impl Session {
             Role::Subscribe if self.negotiation.pending.is_none() => {
                 self.make_offer(setup, fx);
             }
+            Role::Subscribe => {
+                if let Some(pending) = self.negotiation.pending.as_ref()
+                    && std::mem::take(&mut self.negotiation.repeat)
+                {
+                    fx.notices.push_back(pending.notice.clone());
+                }
+            }
             Role::Both if self.negotiation.offers > 0 && !self.negotiation.asked => {
                 let (audio, video) = self.slots.assign();
                 self.negotiation.wanted = false;
@@ -100,7 +120,7 @@ impl Session {
                 self.slots.assign();
                 fx.announced.extend(self.slots.announce(now));
             }
-            Role::Subscribe | Role::Both | Role::Play => {}
+            Role::Both | Role::Play => {}
         }
     }
 
@@ -132,8 +152,13 @@ impl Session {
             return Err("the server offers on this connection".to_owned());
         }
         let sections = self.negotiation.formats.check(text)?;
+        let mixed = sdp::allows_mixed(&sections);
         let offer = SdpOffer::from_sdp_string(text).map_err(|error| error.to_string())?;
-        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| error.to_string())?;
+        check::read_whole(&offer.to_sdp_string(), &sections)?;
+        self.lend_streams();
+        let answer = self.rtc.sdp_api().accept_offer(offer);
+        self.open_lanes(mixed, setup);
+        let answer = answer.map_err(|error| error.to_string())?;
         self.codecs = CodecTable::new(&self.rtc, &sections);
         let credentials = self.own_credentials(setup);
         let mut dress = self.bind_sections(&sections, &answer.to_sdp_string(), fx);
@@ -148,7 +173,7 @@ impl Session {
                     self.slots.offer_section(mid, kind, usable, || setup.numbering());
                 }
             }
-            self.open_lanes(setup);
+            self.open_lanes(mixed, setup);
         }
         let (audio, video) = self.slots.assign();
         let labelled = if player { self.slots.dress_alike() } else { self.slots.dress() };
@@ -158,6 +183,8 @@ impl Session {
                 None => dress.push(own),
             }
         }
+        // An answer is taken, or the session cannot go on.
+        self.slots.taken();
         self.negotiation.offers += 1;
         self.negotiation.asked = false;
         self.negotiation.wanted = !player && (audio > 0 || video > 0);
@@ -167,7 +194,7 @@ impl Session {
             Role::Play => Some("sendonly"),
             Role::Both | Role::Subscribe => None,
         };
-        let dress = Dress { credentials, only, sections: dress };
+        let dress = Dress { credentials, only, sections: dress, unmixed: !mixed };
         fx.notices.push_back(Notice::Answer {
             session: self.id,
             id,
@@ -274,19 +301,33 @@ impl Session {
         Some([(theirs.ufrag, ours.ufrag), (theirs.pass, ours.pass)])
     }
 
+    /// Lets str0m know the streams of our slots again: its descriptions name them, and it would choose
+    /// other ones. To be called before each step, and [`Session::open_lanes`] after it.
+    fn lend_streams(&mut self) {
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            let Some(lane) = self.egress.lane_mut(at) else { continue };
+            if self.rtc.media(slot.mid).is_some() {
+                let (ssrc, repair) = (lane.ssrc.into(), lane.repair_ssrc.map(Into::into));
+                self.rtc.direct_api().declare_stream_tx(ssrc, repair, slot.mid, None);
+            }
+        }
+    }
+
     /// Gives each slot that is negotiated its stream: SSRCs are str0m's choice, since its
     /// descriptions name them.
-    fn open_lanes(&mut self, setup: &mut SessionSetup) {
+    ///
+    /// str0m forgets the stream at once. It would report on it, with a clock and counters that are not
+    /// ours, and it would seal that under the keys, the SSRC and the indices of our own reports: a pad
+    /// used twice (RFC 3711 §9.1), and a replay to the client, which drops one of the two.
+    fn open_lanes(&mut self, mixed: bool, setup: &mut SessionSetup) {
         for (at, slot) in self.slots.iter_mut().enumerate() {
-            if self.egress.has_lane(at) {
-                continue;
-            }
-            let Some(media) = self.rtc.media(slot.mid) else { continue };
-            let ids = ExtensionIds::of(media);
             let mut api = self.rtc.direct_api();
-            if let Some(stream) = api.stream_tx_by_mid(slot.mid, None) {
-                let repair = stream.rtx().map(|ssrc| *ssrc);
-                let lane = Lane::new(*stream.ssrc(), repair, &slot.mid, ids, setup.repair_seq());
+            let Some(stream) = api.stream_tx_by_mid(slot.mid, None) else { continue };
+            let (ssrc, repair) = (stream.ssrc(), stream.rtx().map(|ssrc| *ssrc));
+            api.remove_stream_tx(ssrc);
+            if let Some(media) = self.rtc.media(slot.mid).filter(|_| !self.egress.has_lane(at)) {
+                let ids = ExtensionIds::of(media, mixed);
+                let lane = Lane::new(*ssrc, repair, &slot.mid, ids, setup.repair_seq());
                 self.egress.set_lane(at, lane);
             }
         }
@@ -296,6 +337,7 @@ impl Session {
     fn make_offer(&mut self, setup: &mut SessionSetup, fx: &mut Effects) {
         self.negotiation.wanted = false;
         self.slots.assign();
+        self.lend_streams();
         let mut api = self.rtc.sdp_api();
         if self.negotiation.last_id == 0 {
             for config in channels::configs() {
@@ -327,7 +369,9 @@ impl Session {
         }
         let restart = std::mem::take(&mut self.negotiation.restart);
         let theirs = restart.then(|| api.ice_restart(true));
-        let Some((offer, pending)) = api.apply() else { return };
+        let offer = api.apply();
+        self.open_lanes(false, setup);
+        let Some((offer, pending)) = offer else { return };
         self.slots.assign();
         let credentials = theirs.map(|theirs| {
             let ours = self.negotiation.next_credentials.insert(setup.credentials());
@@ -335,7 +379,6 @@ impl Session {
         });
         self.negotiation.last_id += 1;
         let id = self.negotiation.last_id;
-        self.negotiation.pending = Some((id, pending));
         let mut sections = self.slots.dress();
         // Before its redundant form, which str0m puts first: a client that does not know that
         // must still find Opus as our first choice.
@@ -343,13 +386,11 @@ impl Session {
         for section in &mut sections {
             section.payload_types.extend(opus.map(|params| params.pt().to_string()));
         }
-        let dress = Dress { credentials, only: None, sections };
-        fx.notices.push_back(Notice::Offer {
-            session: self.id,
-            id,
-            sdp: dress.apply(&offer.to_sdp_string()),
-            slots: self.slots.notice(),
-        });
+        let dress = Dress { credentials, sections, ..Dress::default() };
+        let sdp = dress.apply(&offer.to_sdp_string());
+        let notice = Notice::Offer { session: self.id, id, sdp, slots: self.slots.notice() };
+        fx.notices.push_back(notice.clone());
+        self.negotiation.pending = Some(Pending { id, offer: pending, notice });
     }
 
     /// Takes the client's answer to our offer `id`.
@@ -378,21 +419,25 @@ impl Session {
         fx: &mut Effects,
     ) -> Result<(), String> {
         let sections = self.negotiation.formats.check(text)?;
-        let pending = self.negotiation.pending.take_if(|(pending, _)| *pending == id);
-        let Some((_, pending)) = pending else {
-            // To an offer that was given up for a restart: its answer may still be on its way.
+        let pending = self.negotiation.pending.take_if(|pending| pending.id == id);
+        let Some(Pending { offer: pending, .. }) = pending else {
+            // To an offer that was said again: both answers may arrive.
             let stale = id <= self.negotiation.last_id;
             return if stale { Ok(()) } else { Err("no such offer was made".to_owned()) };
         };
+        let mixed = sdp::allows_mixed(&sections);
         let answer = SdpAnswer::from_sdp_string(text).map_err(|error| error.to_string())?;
+        check::read_whole(&answer.to_sdp_string(), &sections)?;
+        self.lend_streams();
         let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
+        self.open_lanes(mixed, setup);
         accepted.map_err(|error| error.to_string())?;
         if let Some(ours) = self.negotiation.next_credentials.take() {
             self.rtc.direct_api().set_local_ice_credentials(ours.clone());
             self.retired = Some(std::mem::replace(&mut self.credentials, ours));
         }
         self.codecs = CodecTable::new(&self.rtc, &sections);
-        self.open_lanes(setup);
+        self.slots.taken();
         fx.announced.extend(self.slots.announce(now));
         Ok(())
     }

@@ -39,18 +39,16 @@ impl Session {
         packet: &Packet,
         now: Instant,
     ) -> Result<(), DropReason> {
-        if packet.codec.kind() == Kind::Audio || !self.pacer.is_pacing() {
+        let bytes = packet.payload.len();
+        if packet.codec.kind() == Kind::Audio || self.pacer.passes(bytes, now) {
             return self.seal(slot, rewrite, packet, now);
         }
         let waiting = Waiting { slot, rewrite: *rewrite, packet: packet.clone() };
-        match self.pacer.offer(packet.payload.len(), waiting, now) {
-            Ok(Some(_)) => self.seal(slot, rewrite, packet, now),
-            Ok(None) => {
-                self.pace_at = self.pacer.deadline(now);
-                Ok(())
-            }
-            Err(_) => Err(DropReason::PacerFull),
+        if !self.pacer.wait(bytes, waiting) {
+            return Err(DropReason::PacerFull);
         }
+        self.pace_at = self.pacer.deadline(now);
+        Ok(())
     }
 
     /// Seals what may leave by now of what waits.

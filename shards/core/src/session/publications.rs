@@ -31,6 +31,8 @@ pub(crate) struct Publication {
     pub(crate) codec: Option<Codec>,
     /// Lowest layer first.
     pub(crate) layers: Vec<LayerInfo>,
+    /// The client lists them so too.
+    pub(crate) ascending: bool,
     /// Which packets of sound came.
     pub(crate) received: Received,
 }
@@ -54,8 +56,14 @@ impl Publication {
             mid: None,
             codec: None,
             layers: Vec::new(),
+            ascending: true,
             received: Received::default(),
         }
+    }
+
+    /// Whether the offer named its layers by their SSRCs: there are several, and none has a rid.
+    fn is_told_by_ssrc(&self) -> bool {
+        self.layers.len() > 1 && self.layers.iter().all(|layer| layer.rid.is_empty())
     }
 
     /// Whether it is one of the room's voices, of which the loudest go on: sound whose source nobody
@@ -79,6 +87,8 @@ pub(crate) struct Incoming {
     pub(crate) microphone: bool,
     /// The track has no other stream.
     pub(crate) alone: bool,
+    /// Its streams were listed lowest first.
+    pub(crate) ascending: bool,
 }
 
 /// All tracks that a session publishes.
@@ -161,13 +171,20 @@ impl Publications {
     /// its kind: Firefox writes its own ids into `a=msid`.
     pub(crate) fn bind(&mut self, section: &Section<'_>) -> Bound {
         let mid = Mid::from(section.mid);
-        if let Some(known) = self.by_mid(mid) {
+        if let Some(known) = self.list.iter_mut().find(|known| known.mid == Some(mid)) {
+            // With other SSRCs in a later offer its streams start over.
+            let ssrcs = known.layers.iter().map(|layer| &layer.ssrc);
+            if known.is_told_by_ssrc() && ssrcs.ne(&section.simulcast_ssrcs) {
+                known.layers = layers(section);
+            }
             return Bound::Known(known.track);
         }
         let Some(at) = self.position(section) else { return Bound::Unannounced };
         let publication = &mut self.list[at];
         publication.mid = Some(mid);
-        publication.layers = layers(&section.rids);
+        publication.layers = layers(section);
+        let rids = publication.layers.iter().map(|layer| layer.rid.as_str());
+        publication.ascending = rids.zip(&section.rids).all(|(ours, listed)| ours == *listed);
         Bound::New(publication.track)
     }
 
@@ -201,18 +218,20 @@ impl Publications {
             .ok_or(NotLearned::NoTrack)?;
         let alone = publication.layers.len() == 1;
         let rid = rid.as_ref().map_or("", |rid| &**rid);
-        // OBS names the one stream of a section that has no simulcast.
-        let info = publication
-            .layers
-            .iter_mut()
-            .find(|info| info.rid == rid || (alone && info.rid.is_empty()))
-            .ok_or(NotLearned::NoLayer)?;
+        let by_ssrc = publication.is_told_by_ssrc();
+        let is = |info: &&mut LayerInfo| match by_ssrc {
+            true => info.ssrc == *ssrc,
+            // OBS names the one stream of a section that has no simulcast.
+            false => info.rid == rid || (alone && info.rid.is_empty()),
+        };
+        let info = publication.layers.iter_mut().find(is).ok_or(NotLearned::NoLayer)?;
         info.ssrc = *ssrc;
         info.repair_ssrc = repair.map_or(0, |ssrc| *ssrc);
         publication.received = Received::default();
         let (track, layer) = (publication.track, info.layer);
         let microphone = publication.is_microphone();
-        let incoming = Incoming { ssrc, track, layer, microphone, alone };
+        let ascending = publication.ascending;
+        let incoming = Incoming { ssrc, track, layer, microphone, alone, ascending };
         // A sender may start over with another SSRC: one entry per layer is enough.
         self.incoming
             .retain(|known| (known.track, known.layer) != (incoming.track, incoming.layer));
@@ -236,9 +255,21 @@ pub(crate) enum NotLearned {
     NoLayer,
 }
 
-/// Rungs of a simulcast, lowest first. The names that clients use tell their order whatever the
-/// order in the SDP; names that nobody knows are taken as listed.
-fn layers(rids: &[&str]) -> Vec<LayerInfo> {
+/// Rungs of a simulcast, lowest first. By their rids, or else by their SSRCs where there are several.
+fn layers(section: &Section<'_>) -> Vec<LayerInfo> {
+    let ssrcs = &section.simulcast_ssrcs;
+    if !section.rids.is_empty() || ssrcs.len() < 2 {
+        return layers_by_rid(&section.rids);
+    }
+    let rungs = (0u8..).map(Layer).zip(ssrcs).take(LAYERS_MAX);
+    rungs
+        .map(|(layer, ssrc)| LayerInfo { layer, rid: String::new(), ssrc: *ssrc, repair_ssrc: 0 })
+        .collect()
+}
+
+/// The names that clients use tell their order whatever the order in the SDP; names that nobody knows
+/// are taken as listed.
+fn layers_by_rid(rids: &[&str]) -> Vec<LayerInfo> {
     const SCALES: [[&str; LAYERS_MAX]; 3] =
         [["q", "h", "f"], ["l", "m", "h"], ["low", "mid", "hi"]];
     let scale = SCALES.iter().find(|scale| rids.iter().all(|rid| scale.contains(rid)));
@@ -270,7 +301,7 @@ mod tests {
     #[test]
     fn layers_are_ordered_by_their_names() {
         let names = |rids: &[&str]| {
-            layers(rids).into_iter().map(|l| (l.layer.0, l.rid)).collect::<Vec<_>>()
+            layers_by_rid(rids).into_iter().map(|l| (l.layer.0, l.rid)).collect::<Vec<_>>()
         };
         let want =
             |rids: &[&str]| (0u8..).zip(rids.iter().map(|rid| rid.to_string())).collect::<Vec<_>>();
@@ -338,5 +369,33 @@ mod tests {
         assert_eq!(publications.ssrc_of(TrackId(2), Layer::BASE), Some(9.into()));
         publications.remove(TrackId(2));
         assert_eq!(publications.incoming(9.into()), None);
+    }
+
+    #[test]
+    fn a_simulcast_may_name_its_layers_by_their_ssrcs() {
+        let mut publications = Publications::default();
+        assert!(publications.announce(publication(1, Kind::Video, "cam")));
+        let offer = |group: &str| format!("m=video 9 X 96\na=mid:5\na=ssrc-group:{group}\n");
+        let bind = |publications: &mut Publications, group: &str| {
+            publications.bind(&scan(&offer(group))[0]);
+        };
+        bind(&mut publications, "SIM 70 60 50");
+        let learn = |publications: &mut Publications, ssrc: u32| {
+            let learned = publications.learn(ssrc.into(), None, "5".into(), None);
+            learned.map(|incoming| (incoming.layer.0, incoming.alone))
+        };
+        for (ssrc, layer) in [(60, 1), (70, 0), (50, 2)] {
+            assert_eq!(learn(&mut publications, ssrc), Ok((layer, false)));
+        }
+        assert_eq!(publications.ssrc_of(TrackId(1), Layer(0)), Some(70.into()));
+        assert_eq!(learn(&mut publications, 80), Err(NotLearned::NoLayer));
+        bind(&mut publications, "SIM 70 80 90");
+        assert_eq!(learn(&mut publications, 80), Ok((1, false)));
+        assert_eq!(publications.ssrc_of(TrackId(1), Layer(1)), Some(80.into()));
+        // One alone is no simulcast, whatever its group is called.
+        assert!(publications.announce(publication(2, Kind::Video, "screen")));
+        let sdp = "m=video 9 X 96\na=mid:6\na=ssrc-group:SIM 7\n";
+        publications.bind(&scan(sdp)[0]);
+        assert!(publications.learn(8.into(), None, "6".into(), None).unwrap().alone);
     }
 }

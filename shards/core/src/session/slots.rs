@@ -8,6 +8,7 @@ use antipode_base::command::{Subscribe, Tune};
 use antipode_base::ids::TrackId;
 use antipode_base::media::Kind;
 use antipode_base::notice::Slot as SlotNotice;
+use std::cell::Cell;
 use std::time::Instant;
 
 use str0m::media::Mid;
@@ -29,8 +30,20 @@ pub(crate) struct Slot {
     pub(crate) usable: bool,
     /// Who is in it.
     pub(crate) occupant: Option<TrackId>,
+    /// Whom the last description that we wrote has in it, and the last one that the client took. A
+    /// browser that finds another track under the same SSRC may not tell its page, and goes on to keep
+    /// the new picture in step with the sound of the old one: it must see the section empty in between.
+    written: Option<TrackId>,
+    told: Option<TrackId>,
     /// The numbering, while no subscription has it.
     pub(crate) rewriter: Option<Rewriter>,
+}
+
+impl Slot {
+    /// Nobody is in it, as far as the client knows either.
+    fn is_empty(&self) -> bool {
+        [self.occupant, self.written, self.told].iter().all(Option::is_none)
+    }
 }
 
 /// A track that the client shall receive.
@@ -44,6 +57,8 @@ pub(crate) struct Wish {
     pub(crate) slot: Option<usize>,
     /// When the client was told: packets may flow soon after.
     pub(crate) announced: Option<Instant>,
+    /// Where the track had its hop to us when it was last looked for: it seldom moves.
+    pub(crate) hop: Cell<usize>,
 }
 
 /// All slots and wishes of a session.
@@ -74,13 +89,18 @@ impl Slots {
         &self.wishes
     }
 
+    /// Where the hop of a track to us was seen last; `None` when nobody wishes it.
+    pub(crate) fn hop(&self, track: TrackId) -> Option<&Cell<usize>> {
+        self.wishes.iter().find(|wish| wish.subscribe.track == track).map(|wish| &wish.hop)
+    }
+
     /// Adds a wish. `false` when it was there already.
     pub(crate) fn wish(&mut self, subscribe: Subscribe) -> bool {
         if self.wishes.iter().any(|wish| wish.subscribe.track == subscribe.track) {
             return false;
         }
         let tune = Tune::default();
-        self.wishes.push(Wish { subscribe, tune, slot: None, announced: None });
+        self.wishes.push(Wish { subscribe, tune, slot: None, announced: None, hop: Cell::new(0) });
         true
     }
 
@@ -117,7 +137,8 @@ impl Slots {
             slot.usable = usable;
         } else if usable {
             let rewriter = Some(rewriter());
-            self.slots.push(Slot { mid, kind, usable, occupant: None, rewriter });
+            let (occupant, written, told) = (None, None, None);
+            self.slots.push(Slot { mid, kind, usable, occupant, written, told, rewriter });
         }
     }
 
@@ -126,7 +147,7 @@ impl Slots {
         let (mut audio, mut video) = (0, 0);
         for wish in self.wishes.iter_mut().filter(|wish| wish.slot.is_none()) {
             let kind = wish.subscribe.kind;
-            let fits = |slot: &Slot| slot.usable && slot.kind == kind && slot.occupant.is_none();
+            let fits = |slot: &Slot| slot.usable && slot.kind == kind && slot.is_empty();
             match self.slots.iter().position(fits) {
                 Some(at) => {
                     self.slots[at].occupant = Some(wish.subscribe.track);
@@ -163,21 +184,18 @@ impl Slots {
             .collect()
     }
 
-    /// The same for a client that hears of no change: one stream, and a track for each section,
-    /// whoever is in it.
-    pub(crate) fn dress_alike(&self) -> Vec<SectionDress> {
-        self.slots
-            .iter()
-            .map(|slot| SectionDress {
-                mid: slot.mid.to_string(),
-                labels: Some((PLAYED.to_owned(), format!("{PLAYED}-{}", slot.mid))),
-                ..SectionDress::default()
-            })
-            .collect()
+    /// The client took the last description that we wrote.
+    pub(crate) fn taken(&mut self) {
+        for slot in &mut self.slots {
+            slot.told = slot.written;
+        }
     }
 
     /// How the sections are written for the client.
-    pub(crate) fn dress(&self) -> Vec<SectionDress> {
+    pub(crate) fn dress(&mut self) -> Vec<SectionDress> {
+        for slot in &mut self.slots {
+            slot.written = slot.occupant;
+        }
         let label = |track: TrackId| {
             let wish = self.wishes.iter().find(|wish| wish.subscribe.track == track)?;
             Some((wish.subscribe.stream_label.clone(), wish.subscribe.track_label.clone()))
@@ -187,6 +205,19 @@ impl Slots {
             .map(|slot| SectionDress {
                 mid: slot.mid.to_string(),
                 labels: slot.occupant.and_then(label),
+                ..SectionDress::default()
+            })
+            .collect()
+    }
+
+    /// The same for a client that hears of no change: one stream, and a track for each section,
+    /// whoever is in it.
+    pub(crate) fn dress_alike(&self) -> Vec<SectionDress> {
+        self.slots
+            .iter()
+            .map(|slot| SectionDress {
+                mid: slot.mid.to_string(),
+                labels: Some((PLAYED.to_owned(), format!("{PLAYED}-{}", slot.mid))),
                 ..SectionDress::default()
             })
             .collect()
@@ -227,9 +258,15 @@ mod tests {
             slots.announce(Instant::now()).iter().map(|w| w.subscribe.track.0).collect();
         assert_eq!(told, [1, 3]);
         assert!(slots.announce(Instant::now()).is_empty(), "once");
-        // The slot of a track that is gone is free again.
+        // The slot of a track that is gone is free again, once the client knows.
+        slots.dress();
+        slots.taken();
         assert!(slots.forget(TrackId(1)).is_some());
         assert!(slots.forget(TrackId(1)).is_none());
+        assert_eq!(slots.assign(), (0, 1));
+        slots.dress();
+        assert_eq!(slots.assign(), (0, 1), "it is only written");
+        slots.taken();
         assert_eq!(slots.assign(), (0, 0));
         assert_eq!(slots.occupant(1), Some(TrackId(2)));
         assert_eq!(slots.notice().len(), 2);

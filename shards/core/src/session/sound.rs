@@ -18,6 +18,7 @@ use crate::red::{self, Malformed};
 impl Session {
     /// Takes in one packet of media.
     pub(super) fn take(&mut self, packet: RtpPacket, now: Instant, fx: &mut Effects) {
+        fx.opened = true;
         let blocks = self.codecs.red() == Some(*packet.header.payload_type);
         let taken = match self.incoming(packet, now, fx) {
             Ok(packet) if packet.codec == Codec::Opus => self.hear(packet, blocks, fx),

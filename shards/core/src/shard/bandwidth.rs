@@ -16,10 +16,13 @@ use antipode_relay::parcel::Note;
 use super::Shard;
 use crate::forward::allocation::{Grant, Want, allocate};
 use crate::forward::{Origin, Track};
+use crate::sdp::member_of;
 use crate::timers::Reason;
 
-/// How often a session's bandwidth is shared anew though nothing was heard of it.
+/// How often a session's bandwidth is shared anew though nothing was heard of it: while it lacks
+/// something, and while it has all that it wants or wants nothing.
 const ALLOCATE_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long less must be needed before the publisher is told.
 const DEMAND_HOLD: Duration = Duration::from_secs(3);
 
@@ -33,8 +36,13 @@ impl Shard {
         let (wants, whose) = self.wants(key, now);
         if wants.is_empty() {
             let session = &mut self.sessions[key];
-            session.pacer.set_rate(None);
-            return session.egress.want(None, now);
+            session.pacer.set_rate(None, false);
+            session.egress.want(None, now);
+            // What is muted or paused now comes back.
+            if session.slots.wishes().iter().any(|wish| wish.subscribe.kind == Kind::Video) {
+                session.want_allocation(now + LOOK_EVERY);
+            }
+            return;
         }
         let mut grants = std::mem::take(&mut self.grants);
         let budget = Bitrate(estimate.0.saturating_sub(sound));
@@ -58,9 +66,11 @@ impl Shard {
         }
         self.grants = grants;
         let session = &mut self.sessions[key];
-        session.pacer.set_rate(allocated.next.map(|_| estimate));
+        let full = session.egress.backed_off(now);
+        session.pacer.set_rate(allocated.next.map(|_| estimate), full);
         session.egress.want(allocated.next.map(|next| Bitrate(next.0 + sound)), now);
-        session.want_allocation(now + ALLOCATE_EVERY);
+        let lacks = allocated.next.is_some();
+        session.want_allocation(now + if lacks { ALLOCATE_EVERY } else { LOOK_EVERY });
     }
 
     /// What the session wants, track by track.
@@ -76,7 +86,8 @@ impl Shard {
             .collect();
         for wish in wishes.iter().filter(|wish| wish.subscribe.kind == Kind::Video) {
             let Some(track) = self.fabric.get(wish.subscribe.track) else { continue };
-            let Some(viewer) = track.viewer_of(key).filter(|viewer| viewer.ready) else { continue };
+            let viewer = track.viewer_of(key, &wish.hop).filter(|viewer| viewer.ready);
+            let Some(viewer) = viewer else { continue };
             if viewer.tune.paused || track.muted {
                 continue;
             }
@@ -101,8 +112,9 @@ impl Shard {
 
     fn grant(&mut self, key: usize, track: TrackId, grant: Grant, now: Instant) {
         let Some(entry) = self.fabric.get_mut(track) else { return };
+        let Some(near) = self.sessions[key].slots.hop(track) else { return };
         let svc = entry.svc;
-        let viewer = entry.viewer(key).filter(|viewer| viewer.grant != grant);
+        let viewer = entry.viewer(key, near).filter(|viewer| viewer.grant != grant);
         let Some(viewer) = viewer else { return };
         let slot = viewer.slot;
         let granted = viewer.grant(grant, svc);
@@ -122,8 +134,8 @@ impl Shard {
 
     /// Says once more whether a viewer's track starves, if it is on its way to it at all.
     pub(super) fn repeat_delivery(&mut self, key: usize, track: TrackId) {
-        let viewer = self.fabric.get(track).and_then(|entry| entry.viewer_of(key));
-        if let Some(viewer) = viewer {
+        let entry = self.fabric.get(track).zip(self.sessions[key].slots.hop(track));
+        if let Some(viewer) = entry.and_then(|(entry, near)| entry.viewer_of(key, near)) {
             let (session, paused) = (self.sessions[key].id, viewer.grant == Grant::Paused);
             self.fx.notices.push_back(Notice::Delivery { session, track, paused });
         }
@@ -185,9 +197,4 @@ impl Shard {
             }
         }
     }
-}
-
-/// The member's part of `PA_x|TR_y`.
-fn member_of(stream_label: &str) -> &str {
-    stream_label.split('|').next().unwrap_or(stream_label)
 }

@@ -165,8 +165,9 @@ impl Shard {
         if !self.sessions[key].slots.tune(track, tune) {
             return;
         }
-        let viewer = self.fabric.get_mut(track).and_then(|track| track.viewer(key));
-        if let Some(viewer) = viewer {
+        let near = self.sessions[key].slots.hop(track);
+        let entry = self.fabric.get_mut(track).zip(near);
+        if let Some(viewer) = entry.and_then(|(entry, near)| entry.viewer(key, near)) {
             let resumed = viewer.tune.paused && !tune.paused;
             viewer.tune(tune);
             self.demand_changed(track, now);

@@ -7,13 +7,13 @@ use std::time::Instant;
 use antipode_base::ids::{IdMap, RoomId, ShardId, TrackId};
 use antipode_base::media::{Kind, Layer};
 use antipode_base::notice::{Level, Notice};
-use antipode_base::verdict::DropReason;
+use antipode_base::verdict::{DropReason, Drops};
 use antipode_relay::packet::Packet;
 use antipode_relay::parcel::{Addressed, Note, Parcel};
 use slab::Slab;
 
 use super::Shard;
-use crate::forward::{Ask, Origin, Rewrite, Sink};
+use crate::forward::{Ask, Fabric, Origin, Rewrite, Sink};
 use crate::session::Session;
 use crate::timers::Reason;
 
@@ -62,16 +62,22 @@ impl Shard {
         self.fx.packets = packets;
     }
 
-    /// Fans one packet out. `false` when its track is not here.
-    pub(super) fn forward(&mut self, packet: &Packet, now: Instant) -> bool {
-        let mut exits = Exits {
+    /// The tracks, and where their packets go.
+    fn exits(&mut self, now: Instant) -> (&mut Fabric, &mut Drops, Exits<'_>) {
+        let exits = Exits {
             sessions: &mut self.sessions,
             dirty: &mut self.dirty,
             now,
             parcels: &mut self.parcels,
             parcels_out: &mut self.counters.parcels_out,
         };
-        let Some(fanned) = self.fabric.forward(packet, &mut self.fx.drops, &mut exits) else {
+        (&mut self.fabric, &mut self.fx.drops, exits)
+    }
+
+    /// Fans one packet out. `false` when its track is not here.
+    pub(super) fn forward(&mut self, packet: &Packet, now: Instant) -> bool {
+        let (fabric, drops, mut exits) = self.exits(now);
+        let Some(fanned) = fabric.forward(packet, drops, &mut exits) else {
             return false;
         };
         self.counters.packets_out += fanned.sent as u64;
@@ -114,14 +120,8 @@ impl Shard {
     /// A viewer can be sent to from now on. What came since the last keyframe it gets at once; if that
     /// was too long ago, a keyframe is asked for.
     pub(super) fn viewer_begins(&mut self, key: usize, track: TrackId, now: Instant) {
-        let mut exits = Exits {
-            sessions: &mut self.sessions,
-            dirty: &mut self.dirty,
-            now,
-            parcels: &mut self.parcels,
-            parcels_out: &mut self.counters.parcels_out,
-        };
-        let sent = self.fabric.begin(track, key, now, &mut exits);
+        let (fabric, _, mut exits) = self.exits(now);
+        let sent = fabric.begin(track, key, now, &mut exits);
         self.counters.packets_out += sent as u64;
         if sent == 0 {
             self.viewer_needs_keyframe(key, track, now);
@@ -136,7 +136,8 @@ impl Shard {
     pub(super) fn viewer_needs_keyframe(&mut self, key: usize, track: TrackId, now: Instant) {
         let Some(entry) = self.fabric.get_mut(track) else { return };
         let active = entry.active(now);
-        let Some(viewer) = entry.viewer(key) else { return };
+        let near = self.sessions.get(key).and_then(|session| session.slots.hop(track));
+        let Some(viewer) = near.and_then(|near| entry.viewer(key, near)) else { return };
         let layer = viewer.wanted(active);
         self.ask_keyframe(track, layer, now);
     }

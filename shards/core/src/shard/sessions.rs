@@ -15,6 +15,7 @@ use super::Shard;
 use crate::effects::Effects;
 use crate::forward::{Hop, Origin, Subscription, Track};
 use crate::room::Member;
+use crate::sdp::member_of;
 use crate::session::Session;
 use crate::session::config::SessionSetup;
 use crate::session::slots::Wish;
@@ -186,10 +187,11 @@ impl Shard {
     }
 
     pub(super) fn begin_due(&mut self, key: usize, id: SessionId, track: TrackId, now: Instant) {
-        if self.sessions.get(key).is_none_or(|session| session.id != id) {
+        let Some(session) = self.sessions.get(key).filter(|session| session.id == id) else {
             return;
-        }
-        let viewer = self.fabric.get_mut(track).and_then(|track| track.viewer(key));
+        };
+        let entry = self.fabric.get_mut(track).zip(session.slots.hop(track));
+        let viewer = entry.and_then(|(entry, near)| entry.viewer(key, near));
         if let Some(viewer) = viewer.filter(|viewer| !viewer.ready) {
             viewer.ready = true;
             self.viewer_begins(key, track, now);
@@ -215,8 +217,7 @@ impl Shard {
         };
         if let Some(lane) = session.egress.lane_mut(slot) {
             // One name for all that one member sends keeps sound and picture together.
-            let label = wish.subscribe.stream_label.as_str();
-            lane.set_cname(label.split('|').next().unwrap_or(label));
+            lane.set_cname(member_of(&wish.subscribe.stream_label));
         }
         let mut viewer = Subscription::new(key, slot, wish.tune, rewriter);
         viewer.listener = (session.audio_top > 0).then_some(session.member);

@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod player;
+mod reports;
 mod sound;
 
 use std::net::SocketAddr;
@@ -35,8 +36,22 @@ struct Client {
     pending: Option<SdpPendingOffer>,
     connected: bool,
     packets: Vec<RtpPacket>,
+    /// Sealed RTCP that came.
+    reports: Vec<Vec<u8>>,
+    /// What it does with an offer.
+    taking: Taking,
     /// Only its STUN reaches the shard: the rest lands on another one, which knows nothing of it.
     astray: bool,
+}
+
+/// What becomes of an offer of the shard's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taking {
+    Answered,
+    /// It is lost on its way.
+    Lost,
+    /// It arrives, and its answer is lost.
+    AnswerLost,
 }
 
 /// One shard, some clients, one clock.
@@ -95,8 +110,17 @@ impl Scene {
     fn open_with(&mut self, n: usize, role: Role, mut rtc: Rtc, place: PeerAddress) {
         let (transport, address) = place;
         rtc.add_local_candidate(Candidate::host(address, transport.protocol()).unwrap());
-        let (connected, packets, astray) = (false, Vec::new(), false);
-        let client = Client { rtc, transport, address, pending: None, connected, packets, astray };
+        let client = Client {
+            rtc,
+            transport,
+            address,
+            pending: None,
+            connected: false,
+            packets: Vec::new(),
+            reports: Vec::new(),
+            taking: Taking::Answered,
+            astray: false,
+        };
         assert_eq!(self.clients.len(), n);
         self.clients.push(client);
         self.command(Command::OpenSession(OpenSession {
@@ -164,6 +188,9 @@ impl Scene {
                             transmit.destination,
                             &transmit.bytes,
                         );
+                        if matches!(transmit.bytes[..], [128..=191, 192..=223, ..]) {
+                            self.clients[n].reports.push(transmit.bytes.clone());
+                        }
                         let input = RtcInput::Receive(self.now, receive.unwrap());
                         self.clients[n].rtc.handle_input(input).unwrap();
                         // It keeps one packet until it is asked for it.
@@ -194,8 +221,15 @@ impl Scene {
         }
         if let Notice::Offer { session, id, sdp, .. } = notice {
             let client = &mut self.clients[session.0 as usize - 1];
+            let taking = client.taking;
+            if taking == Taking::Lost {
+                return;
+            }
             let offer = SdpOffer::from_sdp_string(sdp).expect("our offers are SDP");
             let answer = client.rtc.sdp_api().accept_offer(offer).expect("it can be answered");
+            if taking == Taking::AnswerLost {
+                return;
+            }
             let (session, id, sdp) = (*session, *id, answer.to_sdp_string());
             self.shard.handle(Input::Command(Command::Answer { session, id, sdp }), self.now);
         }

@@ -10,7 +10,6 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::rings::{self, ShardEnd};
 use super::{MediaTcp, Wiring, listener};
-use crate::config::NodeConfig;
 use crate::error::NodeError;
 use crate::net::locals::Locals;
 use crate::net::socket;
@@ -35,17 +34,18 @@ pub(crate) struct Furnished {
 }
 
 impl Place {
-    /// Takes the port. `own`: the host's addresses.
+    /// Takes the port. `advertise`: what clients are told, discovered addresses among it; `own`: the
+    /// host's addresses.
     ///
     /// # Errors
     /// What the operator must mend.
     pub(crate) fn open(
         at: SocketAddr,
-        config: &NodeConfig,
+        advertise: &[IpAddr],
+        loopback: bool,
         own: &[IpAddr],
     ) -> Result<Place, NodeError> {
         let (listener, bound) = listener::open(at)?;
-        let (advertise, loopback) = (&config.advertise, config.include_loopback);
         let candidates = socket::candidates(bound, advertise, loopback, own)?;
         tracing::info!(address = %bound, "ICE-TCP listens");
         Ok(Place { listener, bound, candidates })
@@ -76,5 +76,18 @@ impl Place {
         };
         let thread = MediaTcp::new(wiring).map_err(NodeError::system("epoll"))?;
         Ok(Furnished { thread, rung, reports, ends })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_what_is_advertised_with_the_port_that_was_taken() {
+        let public: IpAddr = "203.0.113.9".parse().unwrap();
+        let own = ["127.0.0.1".parse().unwrap()];
+        let place = Place::open("127.0.0.1:0".parse().unwrap(), &[public], false, &own).unwrap();
+        assert_eq!(place.candidates, [SocketAddr::new(public, place.bound.port())]);
     }
 }

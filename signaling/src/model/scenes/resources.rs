@@ -252,7 +252,7 @@ fn whoever_waits_is_answered_in_any_case() {
     let session = *scene.model.sessions.keys().next().expect("it came in with the node");
     let reason = EndReason::Refused;
     scene.notice(Notice::SessionEnded { session, reason });
-    assert_eq!(scene.reply(call), Some(Err(Denied::NoNode)));
+    assert_eq!(scene.reply(call), Some(Err(Denied::Ended)));
     // Whoever asked went before the answer came.
     let (studio, _) = scene.publisher("studio");
     scene.model.abandon(&studio.address.id, scene.now);

@@ -50,6 +50,11 @@ pub(super) fn client_extensions() -> ExtensionMap {
 
 /// A publisher of this codec and one viewer.
 fn call_in(codec: Codec) -> Scene {
+    call_with(codec, |sdp| sdp)
+}
+
+/// The same; the viewer's offer is changed on its way.
+fn call_with(codec: Codec, change: impl Fn(String) -> String) -> Scene {
     let mut scene = Scene::new();
     scene.open(0);
     scene.command(Command::Publish {
@@ -65,7 +70,12 @@ fn call_in(codec: Codec) -> Scene {
     scene.offer(0, &[(MediaKind::Video, Direction::SendOnly, "cam")]);
     scene.open(1);
     scene.subscribe(1, 1, Kind::Video);
-    scene.offer(1, &[(MediaKind::Video, Direction::RecvOnly, "x")]);
+    let mut api = scene.clients[1].rtc.sdp_api();
+    api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+    let (offer, pending) = api.apply().unwrap();
+    scene.clients[1].pending = Some(pending);
+    let sdp = change(offer.to_sdp_string());
+    scene.command(Command::Offer { session: session(1), id: 1, sdp });
     scene.pass(Duration::from_millis(500));
     scene
 }
@@ -133,4 +143,23 @@ fn descriptors_pass_with_numbers_and_masks_for_the_viewer() {
     }
     let read = parse(got(&scene).last().unwrap(), Some(&known)).unwrap();
     assert_eq!(read.frame_number, 14);
+}
+
+#[test]
+fn who_does_not_take_extensions_of_both_forms_gets_no_descriptors() {
+    const LINE: &str = "a=extmap-allow-mixed\r\n";
+    for mixed in [true, false] {
+        let mut scene = call_with(Codec::Av1, |sdp| {
+            assert!(sdp.contains(LINE));
+            if mixed { sdp } else { sdp.replace(LINE, "") }
+        });
+        let answer = scene.notices.iter().rev().find_map(|notice| match notice {
+            Notice::Answer { sdp, .. } => Some(sdp.contains(LINE)),
+            _ => None,
+        });
+        assert_eq!(answer, Some(mixed), "an answer allows what the offer does");
+        let key = hex(CHROMIUM_L3T3);
+        send(&mut scene, 1, 1, &key);
+        assert_eq!(got(&scene), [if mixed { key } else { Vec::new() }]);
+    }
 }

@@ -55,16 +55,71 @@ fn a_section_that_is_used_again_was_never_inactive() {
     assert_eq!(offered(&scene, 4), (true, Some("TR_2".to_owned()), streams));
 }
 
+/// All offers that were told, in their order.
+fn offers(scene: &Scene) -> Vec<(u32, &str)> {
+    scene
+        .notices
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::Offer { id, sdp, .. } => Some((*id, sdp.as_str())),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Labels of the pictures of an offer, by section.
+fn pictures(sdp: &str) -> Vec<Option<&str>> {
+    let sections = sdp::scan(sdp).into_iter();
+    let pictures = sections.filter(|section| section.kind == Some(Kind::Video));
+    pictures.map(|section| section.track_label).collect()
+}
+
 #[test]
-fn a_section_that_changes_hands_at_once_is_offered_anew() {
+fn a_section_is_seen_empty_before_another_track_comes_into_it() {
     let mut scene = call_with_a_receiver();
-    let (_, _, streams) = offered(&scene, 2);
     scene.publish(0, 2, Kind::Video, "screen");
     let (session, track) = (session(1), TrackId(1));
     let unsubscribe = Command::Unsubscribe { session, track };
     scene.shard.handle(Input::Command(unsubscribe), scene.now);
     scene.subscribe(1, 2, Kind::Video);
-    assert_eq!(offered(&scene, 3), (true, Some("TR_2".to_owned()), streams));
+    let told = offers(&scene);
+    assert_eq!(told.len(), 3);
+    assert_eq!(pictures(told[2].1), [None, Some("TR_2")]);
+    scene.subscribe(1, 1, Kind::Video);
+    assert_eq!(pictures(offers(&scene)[3].1), [Some("TR_1"), Some("TR_2")]);
+}
+
+#[test]
+fn an_offer_that_was_lost_is_said_again_before_ice_is_restarted() {
+    for taking in [Taking::Lost, Taking::AnswerLost] {
+        let mut scene = call_with_a_receiver();
+        scene.clients[1].taking = taking;
+        scene.publish(0, 2, Kind::Video, "screen");
+        let sections = [(MediaKind::Video, Direction::SendOnly, "screen")];
+        scene.offer(0, &sections);
+        scene.subscribe(1, 2, Kind::Video);
+        assert_eq!(pictures(offers(&scene)[2].1), [Some("TR_1"), Some("TR_2")]);
+        // A WebSocket later.
+        scene.clients[1].taking = Taking::Answered;
+        scene.command(Command::RestartIce { session: session(1) });
+        let told = offers(&scene);
+        let ids: Vec<u32> = told.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, [1, 2, 3, 3, 4]);
+        assert_eq!(told[2].1, told[3].1);
+        let ufrag = |sdp: &str| {
+            let line = sdp.lines().find(|line| line.starts_with("a=ice-ufrag:"));
+            line.expect("credentials").to_owned()
+        };
+        assert_ne!(ufrag(told[3].1), ufrag(told[4].1));
+        assert_eq!(pictures(told[4].1), [Some("TR_1"), Some("TR_2")]);
+        scene.pass(Duration::from_millis(500));
+        let mid = scene.notices.iter().rev().find_map(|notice| match notice {
+            Notice::TrackLive { track: TrackId(2), mid, .. } => Some(Mid::from(mid.as_str())),
+            _ => None,
+        });
+        scene.send(0, mid.expect("the track went live"), 1, KEY);
+        assert_eq!(scene.clients[1].packets.len(), 1, "it comes");
+    }
 }
 
 #[test]

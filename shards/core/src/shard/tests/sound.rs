@@ -124,7 +124,9 @@ fn what_the_publisher_lost_is_mended_for_every_viewer() {
     assert_eq!(own(2), own(1));
     let seqs: Vec<u64> = scene.clients[2].packets.iter().map(|packet| *packet.seq_no).collect();
     assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
-    assert_eq!(scene.shard.stats().drops.get(DropReason::AlreadyMended), 1);
+    let drops = &scene.shard.stats().drops;
+    assert_eq!(drops.get(DropReason::AlreadyMended), 1);
+    assert_eq!(drops.get(DropReason::NotMedia), 0, "one reason for one packet");
     // It is passed on to whom it helps.
     assert_eq!(heard(&scene, 1)[0], (OPUS, 1, 0), "there was nothing before");
     assert!(heard(&scene, 1)[1..].iter().all(|packet| (packet.0, packet.2) == (RED, 1)));

@@ -1,0 +1,110 @@
+//! What a viewer's RTCP leads to: repeats, keyframes, another estimate.
+
+use std::time::{Duration, Instant};
+
+use antipode_base::limits::{MISSED_PER_REPORT_MAX, REPEATS_PER_REPORT_MAX};
+
+use super::lane::{Lane, Origin};
+use super::rtcp::{self, Feedback};
+use super::{Egress, RTT_UNKNOWN};
+
+/// What a viewer's RTCP asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// Packets to send again.
+    pub(crate) repeats: Vec<Repeat>,
+    /// Slots whose decoders lost the thread.
+    pub(crate) keyframes: Vec<usize>,
+    /// The estimate changed much.
+    pub(crate) estimate_moved: bool,
+    /// Missing packets that were looked at.
+    missed: usize,
+}
+
+/// A repeat that the shard must look up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeat {
+    /// The slot.
+    pub(crate) slot: usize,
+    /// The number that the viewer misses.
+    pub(crate) seq: u16,
+    /// What was sent under it.
+    pub(crate) origin: Origin,
+}
+
+impl Egress {
+    /// Takes in a sealed RTCP packet of the viewer.
+    pub(crate) fn hear(&mut self, sealed: &[u8], now: Instant, heard: &mut Heard) {
+        let Some(plain) = self.seal.as_mut().and_then(|seal| seal.open_rtcp(sealed)) else {
+            return;
+        };
+        heard.missed = 0;
+        rtcp::read(&plain, |feedback| match feedback {
+            Feedback::Report(block) => self.report(&block, now),
+            Feedback::Nack { ssrc, first, mask } => {
+                self.nack(ssrc, first, mask, now, heard);
+            }
+            Feedback::Keyframe { ssrc } => {
+                let slot = self.slot_of(ssrc).filter(|slot| !heard.keyframes.contains(slot));
+                heard.keyframes.extend(slot);
+            }
+            Feedback::Transport(feedback) => {
+                heard.estimate_moved |= self.estimator.feedback(&feedback, now);
+                if self.estimator.backed_off_within(Duration::ZERO, now) {
+                    self.prober.hold(now);
+                    self.probe_at = self.prober.deadline(now);
+                }
+            }
+            Feedback::Cap(rate) => self.estimator.set_cap(rate),
+        });
+    }
+
+    fn slot_of(&self, ssrc: u32) -> Option<usize> {
+        let is = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| lane.ssrc == ssrc);
+        self.lanes.iter().position(is)
+    }
+
+    fn report(&mut self, block: &rtcp::ReportBlock, now: Instant) {
+        let lane = self.lanes.iter_mut().flatten().find(|lane| lane.ssrc == block.ssrc);
+        let Some(lane) = lane else { return };
+        lane.acknowledge();
+        lane.redundancy.report(block.fraction_lost, now);
+        self.lost.0 += u32::from(block.fraction_lost);
+        self.lost.1 += 1;
+        let sent = self.reports.iter().rev().find(|(ntp, _)| *ntp == block.last_sr);
+        if let Some((_, sent)) = sent {
+            let rtt = now.duration_since(*sent).saturating_sub(block.delay);
+            self.rtt = (self.rtt * 7 + rtt) / 8;
+            self.estimator.set_rtt(self.rtt);
+        }
+    }
+
+    fn nack(&mut self, ssrc: u32, first: u16, mask: u16, now: Instant, heard: &mut Heard) {
+        heard.missed += 1 + mask.count_ones() as usize;
+        if heard.missed > MISSED_PER_REPORT_MAX {
+            return;
+        }
+        let Some(slot) = self.slot_of(ssrc) else { return };
+        let Some(lane) = self.lanes[slot].as_mut() else { return };
+        let more = (0..16).filter(|bit| mask >> bit & 1 == 1).map(|bit| bit + 1);
+        for offset in std::iter::once(0).chain(more) {
+            let seq = first.wrapping_add(offset);
+            if heard.repeats.len() < REPEATS_PER_REPORT_MAX
+                && let Some(origin) = lane.missing(seq, self.rtt, now)
+            {
+                heard.repeats.push(Repeat { slot, seq, origin });
+            }
+        }
+    }
+
+    /// Round-trip time; `None` before the viewer told of one.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        (self.rtt != RTT_UNKNOWN).then_some(self.rtt)
+    }
+
+    /// Mean fraction lost (0..=1) over the viewer's reports since the last call.
+    pub(crate) fn take_loss(&mut self) -> f32 {
+        let (sum, count) = std::mem::take(&mut self.lost);
+        if count == 0 { 0.0 } else { sum as f32 / count as f32 / 256.0 }
+    }
+}

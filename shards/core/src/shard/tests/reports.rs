@@ -1,0 +1,49 @@
+//! What viewers are told of the streams that they get.
+
+use std::collections::HashSet;
+
+use super::*;
+
+/// The SSRC and the index (RFC 3711 §3.4) of RTCP that was sealed with AES-GCM: with the key of the
+/// session they are the nonce (RFC 7714 §9.1).
+fn nonce(sealed: &[u8]) -> (u32, u32) {
+    let word = |at: usize| u32::from_be_bytes(sealed[at..at + 4].try_into().unwrap());
+    (word(4), word(sealed.len() - 4) & !(1 << 31))
+}
+
+#[test]
+fn no_two_reports_of_a_connection_are_sealed_with_one_nonce() {
+    let mut scene = Scene::new();
+    for n in [0, 1] {
+        scene.open(n);
+        let track = n as u64 + 1;
+        scene.publish(n, track, Kind::Video, "cam");
+    }
+    scene.subscribe(0, 2, Kind::Video);
+    scene.subscribe(1, 1, Kind::Video);
+    for n in [0, 1] {
+        let sections = [
+            (MediaKind::Video, Direction::SendOnly, "cam"),
+            (MediaKind::Video, Direction::RecvOnly, "x"),
+        ];
+        scene.offer(n, &sections);
+    }
+    scene.pass(Duration::from_millis(500));
+    let mids = [0, 1].map(|n| scene.mid(n));
+    for seq in 1..200 {
+        for (n, mid) in mids.iter().enumerate() {
+            scene.send(n, *mid, seq, if seq == 1 { KEY } else { DELTA });
+        }
+        scene.pass(Duration::from_millis(50));
+    }
+    for client in &scene.clients {
+        assert!(client.packets.len() > 190, "{}", client.packets.len());
+        let heard = client.packets[0].header.ssrc;
+        let nonces: Vec<_> = client.reports.iter().map(|sealed| nonce(sealed)).collect();
+        let of_stream = nonces.iter().filter(|(ssrc, _)| *ssrc == *heard).count();
+        assert!(of_stream >= 5, "reports on what it gets: {nonces:?}");
+        assert!(nonces.len() > of_stream, "and on what it sends: {nonces:?}");
+        let distinct: HashSet<_> = nonces.iter().collect();
+        assert_eq!(distinct.len(), nonces.len(), "{nonces:?}");
+    }
+}
