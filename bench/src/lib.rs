@@ -1,63 +1,43 @@
-//! What the benchmarks of the data path share; `cargo bench -p antipode-bench` runs them.
+//! The load harness, `antipode bench`: real WebRTC clients that measure a server, ours or another.
+//!
+//! ```text
+//!   run: joins, waits, counts ---- signal: one task a client (LiveKit, WHIP/WHEP, Janus)
+//!     |                               | offers, answers, candidates
+//!     |                            client: worker threads with str0m peers, a socket each
+//!     |                               | packets out          | packets in
+//!     |                            media: sources            sink: counts, latency
+//!   proc: CPU and memory of the server and of ourselves
+//!   report: table, JSON, HTML; merge adds up several
+//! ```
+//!
+//! | module | what it owns |
+//! | --- | --- |
+//! | [`cli`] | the command line |
+//! | [`scenario`] | from flags to who joins, publishes and watches |
+//! | [`run`] | one run from the first join to the report |
+//! | [`signal`] | the protocols that servers speak |
+//! | [`client`] | peers, and the threads that run them |
+//! | [`media`] | what is sent |
+//! | [`sink`] | what was received |
+//! | [`proc`] | what processes used, from `/proc` and `/metrics` |
+//! | [`report`] | the result, and its forms |
+//! | [`floor`] | what kernel and cipher alone cost |
+//! | [`path`] | what the microbenches share |
+//! | [`clock`], [`error`] | time, and why a run fails |
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
-use std::time::Instant;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod error;
+pub mod floor;
+pub mod media;
+pub mod path;
+pub mod proc;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod signal;
+pub mod sink;
 
-use antipode_base::ids::TrackId;
-use antipode_base::media::{Codec, Layer};
-use antipode_relay::doorbell::{Doorbell, Wake};
-use antipode_relay::mesh::{Port, mesh};
-use antipode_relay::packet::{Mark, Packet, Pictures, Shape};
-
-/// Bytes of a full video packet's payload.
-pub const PAYLOAD: usize = 1_100;
-
-/// The head of a VP8 payload as browsers send it: 15-bit picture id, TL0PICIDX, TID; a keyframe.
-pub const VP8_KEYFRAME: [u8; 12] =
-    [0x90, 0xe0, 0x92, 0x34, 0x07, 0x20, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a];
-
-/// One video packet as it comes from a publisher's session.
-pub fn packet(ext_seq: u64, arrival: Instant) -> Packet {
-    let mut payload = vec![0; PAYLOAD];
-    payload[..VP8_KEYFRAME.len()].copy_from_slice(&VP8_KEYFRAME);
-    Packet {
-        track: TrackId(1),
-        layer: Layer::BASE,
-        codec: Codec::Vp8,
-        ext_seq,
-        timestamp: (ext_seq * 3_000) as u32,
-        marker: true,
-        keyframe: true,
-        shape: Shape::Pictures(Pictures {
-            picture_id: Some(0x1234),
-            picture_id_long: true,
-            picture_id_at: 2,
-            tl0_pic_idx: Some(7),
-            tl0_pic_idx_at: 4,
-        }),
-        mark: Mark { begins: true, sync: true, ..Mark::default() },
-        descriptor: None,
-        announced: None,
-        sender_clock: None,
-        microphone: None,
-        extensions: Default::default(),
-        arrival,
-        payload: payload.into(),
-    }
-}
-
-/// Nobody sleeps while a benchmark runs.
-struct Awake;
-
-impl Wake for Awake {
-    fn wake(&self) {}
-}
-
-/// The two ports of a node with two shards.
-pub fn ports() -> [Port; 2] {
-    let bells = [0, 1].map(|_| Arc::new(Doorbell::new(Box::new(Awake))));
-    let mut ports = mesh(&bells).into_iter();
-    let mut next = || ports.next().expect("one port for each bell");
-    [next(), next()]
-}
+pub use path::{PAYLOAD, VP8_KEYFRAME, packet, ports};

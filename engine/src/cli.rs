@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use antipode_bench::cli::BenchArgs;
 use clap::{Args, Parser, Subcommand};
 
 /// A flag that sets a field, and what it was given.
@@ -27,6 +28,7 @@ pub(crate) enum What {
     Token(TokenArgs),
     /// Checks the host and prints how to mend what is amiss; exit code 1 when media cannot run
     Doctor(DoctorArgs),
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@
 //! | [`config`] | the fields, their sources and their refusals |
 //! | [`dev`] | a node and signaling as children, for development |
 //! | [`node`], [`signal`] | the two services |
-//! | [`token`], [`doctor`] | the two tools |
+//! | [`token`], [`doctor`] | the two tools; the third, `bench`, is a crate of its own |
 //! | [`control`] | the secret between node and signaling |
 //! | [`rlimits`], [`notify`], [`stop`], [`log`], [`ending`] | how a process starts, ends and speaks |
 #![forbid(unsafe_code)]
@@ -52,6 +52,7 @@ fn run(cli: Cli) -> Result<(), Ending> {
         .collect();
     match cli.what {
         What::Token(args) => token::run(&args, &env),
+        What::Bench(args) => antipode_bench::run::run(&args).map_err(Ending::failed),
         What::Doctor(args) => effective(Mode::Service, &args.common, &args.flags(), &env)?
             .map_or(Ok(()), |config| doctor::run(&config, args.json)),
         What::Dev(args) => serve(Mode::Dev, &args.common, &args.flags(), &env, dev::run),

@@ -281,6 +281,17 @@ pub const QUALITY_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a shard publishes its counters.
 pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
 
+// --- the load harness -----------------------------------------------------------------------------
+
+/// What one client's socket of the harness holds in each direction: half a second of 4 Mbit/s.
+pub const BENCH_SOCKET_BUFFER: usize = 256 * 1024;
+/// Clients of one run of the harness.
+pub const BENCH_CLIENTS_MAX: u32 = 20_000;
+/// What the harness reads of one answer over HTTP.
+pub const BENCH_HTTP_MAX: usize = 4 * 1024 * 1024;
+/// How long one step of a client's join may take before the harness gives it up.
+pub const BENCH_STEP_TIMEOUT: Duration = Duration::from_secs(15);
+
 const _: () = assert!(RTP_MAX < DATAGRAM_MAX);
 const _: () = assert!(RECV_BATCH <= TURN_DATAGRAMS_MAX);
 const _: () = assert!(SEND_BATCH * TRAIN_SEGMENTS_MAX <= OUTBOX_MAX);

@@ -27,6 +27,7 @@ mod shard_thread;
 mod tcp;
 #[cfg(test)]
 mod testing;
+pub mod udp;
 mod wake;
 
 pub use config::{ControlAddress, DriverChoice, MEDIA_PORT, NodeConfig, TCP_PORT};

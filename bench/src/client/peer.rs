@@ -1,0 +1,365 @@
+//! One peer connection of a client: str0m with sources and sinks. It reads no clock and no socket.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::format::Codec as Format;
+use str0m::media::{Direction, MediaKind, Mid, Pt, Rid, Simulcast, SimulcastLayer};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+use str0m::{Candidate, Event, Input, Output, Rtc};
+
+use crate::clock::Now;
+use crate::media::codec::Codec;
+use crate::media::source::{Shape, Source, Written};
+use crate::sink::stream::{Arrival, Streams, Tallies};
+
+/// The rids of a simulcast, smallest first, as browsers' SDKs name them.
+pub const RIDS: [&str; 3] = ["q", "h", "f"];
+/// Its transport is called at most once a millisecond by its own clock.
+const STEP: Duration = Duration::from_millis(1);
+/// How often a transport may want to go on at once.
+const ROUNDS_MAX: u32 = 16;
+/// Repeats are sought among so many packets of a layer.
+const SEND_BUFFER: usize = 1_024;
+
+/// The data channel that every client opens.
+const CHANNEL: &str = "_reliable";
+
+/// What a peer is to publish.
+pub struct Publish {
+    /// The client's name of the track; its section's msid says it.
+    pub track: String,
+    /// What it sends.
+    pub source: Source,
+}
+
+/// What an offer is to add.
+#[derive(Default)]
+pub struct Wanted {
+    /// The data channel that clients open, with its section.
+    pub channel: bool,
+    /// A section for each.
+    pub publish: Vec<Publish>,
+    /// Sections to receive sound and pictures on.
+    pub receive: [usize; 2],
+    /// Name a simulcast's highest layer first: some servers take the order for the ranks.
+    pub high_first: bool,
+}
+
+struct Published {
+    mid: Mid,
+    negotiated: bool,
+    source: Source,
+}
+
+/// How far a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// ICE and DTLS are under way.
+    Connecting,
+    /// Both are done.
+    Connected,
+    /// The other side closed, or it failed.
+    Closed,
+}
+
+/// See the module's documentation.
+pub struct Peer {
+    rtc: Rtc,
+    local: SocketAddr,
+    host: u32,
+    stage: Stage,
+    published: Vec<Published>,
+    pending: Option<SdpPendingOffer>,
+    /// A section that receives.
+    receiving: Option<Mid>,
+    written: Vec<Written>,
+    deadline: Instant,
+    /// What it received.
+    pub streams: Streams,
+    /// Keyframes that it was asked for.
+    pub keyframe_requests: u64,
+}
+
+impl Peer {
+    /// A peer at one local address. `host`: [`crate::clock::host_tag`].
+    ///
+    /// # Errors
+    /// The address is none that ICE takes.
+    pub fn new(local: SocketAddr, host: u32, now: Instant) -> Result<Self, String> {
+        let mut rtc = Rtc::builder()
+            .set_rtp_mode(true)
+            .clear_codecs()
+            .enable_opus(true, false)
+            .enable_vp8(true)
+            .enable_h264(true)
+            .set_send_buffer_video(SEND_BUFFER)
+            .build(now);
+        let candidate = Candidate::host(local, "udp").map_err(|error| error.to_string())?;
+        rtc.add_local_candidate(candidate);
+        Ok(Peer {
+            rtc,
+            local,
+            host,
+            stage: Stage::Connecting,
+            published: Vec::new(),
+            pending: None,
+            receiving: None,
+            written: Vec::new(),
+            deadline: now,
+            streams: Streams::default(),
+            keyframe_requests: 0,
+        })
+    }
+
+    /// How far it is.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Packets that its sources sent.
+    pub fn sent(&self) -> u64 {
+        self.published.iter().map(|published| published.source.sent()).sum()
+    }
+
+    /// Answers the other side's offer.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn answer(&mut self, offer: &str) -> Result<String, String> {
+        let offer = SdpOffer::from_sdp_string(offer).map_err(|error| error.to_string())?;
+        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| error.to_string())?;
+        Ok(answer.to_sdp_string())
+    }
+
+    /// Makes an offer: sections for what is to be published, and so many to receive on. When that is
+    /// nothing, the same sections are offered again.
+    ///
+    /// # Errors
+    /// An earlier offer waits for its answer.
+    pub fn offer(&mut self, wanted: Wanted) -> Result<String, String> {
+        if self.pending.is_some() {
+            return Err("an offer waits for its answer".into());
+        }
+        let mut api = self.rtc.sdp_api();
+        if wanted.channel {
+            api.add_channel(CHANNEL.to_owned());
+        }
+        for Publish { track, source } in wanted.publish {
+            let kind = match source.shape() {
+                Shape::Camera { .. } => MediaKind::Video,
+                Shape::Microphone => MediaKind::Audio,
+            };
+            let layers = source.shape().layers();
+            let rids = &RIDS[..layers.min(RIDS.len())];
+            let simulcast = (layers > 1).then(|| {
+                let mut send: Vec<_> = rids.iter().map(|rid| SimulcastLayer::new(rid)).collect();
+                if wanted.high_first {
+                    send.reverse();
+                }
+                Simulcast { send, recv: Vec::new() }
+            });
+            let stream = Some("bench".to_owned());
+            let mid = api.add_media(kind, Direction::SendOnly, stream, Some(track), simulcast);
+            self.published.push(Published { mid, negotiated: false, source });
+        }
+        for (kind, count) in [MediaKind::Audio, MediaKind::Video].into_iter().zip(wanted.receive) {
+            for _ in 0..count {
+                let mid = api.add_media(kind, Direction::RecvOnly, None, None, None);
+                self.receiving.get_or_insert(mid);
+            }
+        }
+        if let Some(mid) = self.receiving.filter(|_| !api.has_changes()) {
+            // str0m offers changes only: a direction that goes and comes back is one.
+            api.set_direction(mid, Direction::SendRecv);
+            api.set_direction(mid, Direction::RecvOnly);
+        }
+        let (offer, pending) = api.apply().ok_or("nothing to offer")?;
+        self.pending = Some(pending);
+        Ok(offer.to_sdp_string())
+    }
+
+    /// Takes the answer to its offer.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn accept(&mut self, answer: &str) -> Result<(), String> {
+        let pending = self.pending.take().ok_or("an answer to no offer")?;
+        let answer = SdpAnswer::from_sdp_string(answer).map_err(|error| error.to_string())?;
+        let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
+        accepted.map_err(|error| error.to_string())?;
+        self.published.iter_mut().for_each(|published| published.negotiated = true);
+        Ok(())
+    }
+
+    /// Takes a candidate of the other side, as an SDP attribute. Those of TCP and of names are not
+    /// used.
+    pub fn candidate(&mut self, candidate: &str) {
+        if let Ok(candidate) = Candidate::from_sdp_string(candidate)
+            && candidate.proto() == Protocol::Udp
+            && candidate.addr().is_ipv4() == self.local.is_ipv4()
+        {
+            self.rtc.add_remote_candidate(candidate);
+        }
+    }
+
+    /// Says goodbye, as far as the transport can.
+    pub fn close(&mut self) {
+        // Whether it can or not, it is over.
+        let _ = self.rtc.close();
+    }
+
+    /// When to call [`Peer::tick`], in nanoseconds and as the transport's instant.
+    pub fn deadline(&self) -> (Option<u64>, Instant) {
+        let sources = self.published.iter().filter_map(|published| published.source.next()).min();
+        (sources.filter(|_| self.stage == Stage::Connected), self.deadline)
+    }
+
+    /// Takes in a datagram; what is to be sent goes to `send`.
+    pub fn receive(
+        &mut self,
+        now: Now,
+        source: SocketAddr,
+        datagram: &[u8],
+        tallies: &mut Tallies,
+        send: &mut impl FnMut(SocketAddr, &[u8]),
+    ) {
+        self.streams.see(datagram);
+        let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) else { return };
+        if self.rtc.handle_input(Input::Receive(now.instant, receive)).is_err() {
+            self.stage = Stage::Closed;
+        }
+        self.drain(now, tallies, send);
+    }
+
+    /// Lets time pass: media that is due, then the transport.
+    pub fn tick(
+        &mut self,
+        now: Now,
+        tallies: &mut Tallies,
+        send: &mut impl FnMut(SocketAddr, &[u8]),
+    ) {
+        if self.stage == Stage::Connected {
+            let mut written = std::mem::take(&mut self.written);
+            for at in 0..self.published.len() {
+                let published = &mut self.published[at];
+                if !published.negotiated {
+                    continue;
+                }
+                published.source.begin(now.ns);
+                published.source.write(now.ns, &mut written);
+                for written in written.drain(..) {
+                    self.write(at, now, written);
+                    // str0m hands out one packet a poll; its queue is not to grow with a keyframe.
+                    self.drain(now, tallies, send);
+                }
+            }
+            self.written = written;
+        }
+        if self.rtc.handle_input(Input::Timeout(now.instant)).is_err() {
+            self.stage = Stage::Closed;
+        }
+        self.drain(now, tallies, send);
+    }
+
+    fn write(&mut self, at: usize, now: Now, written: Written) {
+        let published = &self.published[at];
+        let (shape, mid) = (published.source.shape(), published.mid);
+        let (format, layers) = (format_of(shape.codec()), shape.layers());
+        let Some(pt) = self.payload_type(format) else { return };
+        let rid = (layers > 1).then(|| Rid::from(RIDS[usize::from(written.layer)]));
+        let mut api = self.rtc.direct_api();
+        let Some(stream) = api.stream_tx_by_mid(mid, rid) else { return };
+        let extensions = ExtensionValues {
+            audio_level: written.level,
+            voice_activity: written.level.map(|level| level > -50),
+            ..ExtensionValues::default()
+        };
+        let nackable = written.level.is_none();
+        let (seq, time) = (written.ext_seq.into(), written.timestamp);
+        stream.write_rtp(
+            RtpWrite::new(pt, seq, time, now.instant, written.payload)
+                .marker(written.marker)
+                .nackable(nackable)
+                .ext_vals(extensions),
+        );
+    }
+
+    fn payload_type(&self, format: Format) -> Option<Pt> {
+        let params = self.rtc.codec_config().params();
+        params.iter().find(|params| params.spec().codec == format).map(|params| params.pt())
+    }
+
+    /// Polls to the timeout. The only place that does.
+    fn drain(&mut self, now: Now, tallies: &mut Tallies, send: &mut impl FnMut(SocketAddr, &[u8])) {
+        let mut rounds = 0;
+        while self.stage != Stage::Closed {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(due)) if due <= now.instant && rounds < ROUNDS_MAX => {
+                    rounds += 1;
+                    if self.rtc.handle_input(Input::Timeout(now.instant)).is_err() {
+                        self.stage = Stage::Closed;
+                    }
+                }
+                Ok(Output::Timeout(due)) => {
+                    self.deadline = due.max(now.instant + STEP);
+                    break;
+                }
+                Ok(Output::Transmit(transmit)) => send(transmit.destination, &transmit.contents),
+                Ok(Output::Event(event)) => self.event(now, event, tallies),
+                Err(_) => self.stage = Stage::Closed,
+            }
+        }
+        if !self.rtc.is_alive() {
+            self.stage = Stage::Closed;
+        }
+    }
+
+    fn event(&mut self, now: Now, event: Event, tallies: &mut Tallies) {
+        match event {
+            Event::Connected => self.stage = Stage::Connected,
+            Event::Closed => self.stage = Stage::Closed,
+            Event::RtpPacket(packet) => self.packet(now, &packet, tallies),
+            Event::KeyframeRequest(request) => {
+                self.keyframe_requests += 1;
+                let layer =
+                    request.rid.and_then(|rid| RIDS.iter().position(|own| rid == Rid::from(*own)));
+                let of = |published: &&mut Published| published.mid == request.mid;
+                self.published.iter_mut().filter(of).for_each(|published| {
+                    published.source.want_keyframe(layer);
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn packet(&mut self, now: Now, packet: &RtpPacket, tallies: &mut Tallies) {
+        let params = self.rtc.codec_config().params();
+        let params = params.iter().find(|params| params.pt() == packet.header.payload_type);
+        let codec = match params.map(|params| params.spec().codec) {
+            Some(Format::Vp8) => Codec::Vp8,
+            Some(Format::H264) => Codec::H264,
+            Some(Format::Opus) => Codec::Opus,
+            _ => return,
+        };
+        let arrival = Arrival {
+            ssrc: *packet.header.ssrc,
+            ext_seq: *packet.seq_no,
+            codec,
+            payload: &packet.payload,
+            now_ns: now.ns,
+            host: self.host,
+        };
+        self.streams.take(&arrival, tallies);
+    }
+}
+
+fn format_of(codec: Codec) -> Format {
+    match codec {
+        Codec::Vp8 => Format::Vp8,
+        Codec::H264 => Format::H264,
+        Codec::Opus => Format::Opus,
+    }
+}

@@ -1,0 +1,354 @@
+//! One thread of the harness: a poll, a socket for each peer, lazy timers.
+//!
+//! What is read is stamped with a clock that was read just before, and a socket is read until it is
+//! empty, so that latency is the server's and the network's as far as this thread keeps up. Whether
+//! it does is judged by its CPU time (`proc`).
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver as Commands, TryRecvError};
+use std::time::{Duration, Instant};
+
+use antipode_base::limits::BENCH_SOCKET_BUFFER;
+use antipode_runtime::udp::{self, Receiver};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::Socket;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::client::peer::{Peer, Stage, Wanted};
+use crate::clock::{Clock, host_tag};
+use crate::sink::stream::{StreamReport, Streams, Tallies};
+
+const WAKE: Token = Token(usize::MAX);
+/// Events of one poll.
+const EVENTS: usize = 1_024;
+/// How long a poll waits when no timer is set.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// What a peer's owner is told, each once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// ICE and DTLS are done.
+    Connected(Instant),
+    /// The first packet of media came.
+    FirstMedia(Instant),
+    /// The other side closed, or it failed.
+    Closed,
+}
+
+/// To a worker.
+pub enum Command {
+    /// A new peer of this number, at any port of an address.
+    Open {
+        /// Unique in the worker.
+        id: usize,
+        /// For the report.
+        name: String,
+        /// Port 0.
+        local: SocketAddr,
+        /// Where news go.
+        news: mpsc::Sender<News>,
+        /// Its address, or why there is none.
+        reply: oneshot::Sender<io::Result<SocketAddr>>,
+    },
+    /// To a peer.
+    Peer(usize, PeerCommand),
+    /// Counting begins anew.
+    Reset,
+    /// What was counted so far.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// The thread ends.
+    Stop,
+}
+
+type Described = oneshot::Sender<Result<String, String>>;
+
+/// To one peer.
+pub enum PeerCommand {
+    /// Answer this offer.
+    Answer(String, Described),
+    /// Make an offer of this.
+    Offer(Wanted, Described),
+    /// Take this answer.
+    Accept(String, oneshot::Sender<Result<(), String>>),
+    /// Take this candidate.
+    Candidate(String),
+    /// Say goodbye; its counts are kept.
+    Close,
+}
+
+/// What a worker counted.
+pub struct Snapshot {
+    /// Sums and latencies; the counts hold the streams of closed peers as well.
+    pub tallies: Tallies,
+    /// Streams of open peers.
+    pub streams: Vec<StreamReport>,
+    /// Packets that sources sent, ever.
+    pub sent: u64,
+    /// Keyframes that sources were asked for, ever.
+    pub keyframe_requests: u64,
+    /// Datagrams that the kernel did not take.
+    pub unsent: u64,
+}
+
+struct Slot {
+    name: String,
+    peer: Peer,
+    socket: Socket,
+    news: mpsc::Sender<News>,
+    /// The earliest time that stands for it among the timers.
+    scheduled: u64,
+    told: (Stage, bool),
+}
+
+/// See the module's documentation.
+pub struct Worker {
+    clock: Clock,
+    host: u32,
+    poll: Poll,
+    commands: Commands<Command>,
+    slots: Vec<Option<Box<Slot>>>,
+    timers: BinaryHeap<Reverse<(u64, usize)>>,
+    tallies: Tallies,
+    /// Of peers that were closed.
+    sent: u64,
+    keyframe_requests: u64,
+    unsent: u64,
+}
+
+impl Worker {
+    /// A worker, and what wakes it after a command.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn new(clock: Clock, commands: Commands<Command>) -> io::Result<(Self, Arc<Waker>)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let worker = Worker {
+            clock,
+            host: host_tag(),
+            poll,
+            commands,
+            slots: Vec::new(),
+            timers: BinaryHeap::new(),
+            tallies: Tallies::new(),
+            sent: 0,
+            keyframe_requests: 0,
+            unsent: 0,
+        };
+        Ok((worker, waker))
+    }
+
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut receiver = Receiver::new();
+        loop {
+            let now = self.clock.now().ns;
+            let due = self.timers.peek().map(|Reverse((due, _))| due.saturating_sub(now));
+            let wait = due.map_or(IDLE, |ns| Duration::from_nanos(ns).min(IDLE));
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                // The descriptor of epoll is gone: nothing can be done here any more.
+                Err(_) => return,
+                Ok(()) => {}
+            }
+            for event in events.iter().filter(|event| event.token() != WAKE) {
+                self.read(event.token().0, &mut receiver);
+            }
+            if self.obey() {
+                return;
+            }
+            self.ring();
+        }
+    }
+
+    /// Takes all that one socket has.
+    fn read(&mut self, id: usize, receiver: &mut Receiver) {
+        loop {
+            let Some(Some(slot)) = self.slots.get_mut(id) else { return };
+            let now = self.clock.now();
+            let Slot { peer, socket, .. } = &mut **slot;
+            let (tallies, unsent) = (&mut self.tallies, &mut self.unsent);
+            let mut send = |to, bytes: &[u8]| *unsent += u64::from(!send(socket, to, bytes));
+            let take = |source, datagram: &[u8]| {
+                peer.receive(now, source, datagram, tallies, &mut send);
+            };
+            match receiver.receive(&*socket, take) {
+                Ok(true) => {}
+                // An error of an earlier send, such as an ICMP refusal, leaves the rest to be read.
+                Err(error) if error.kind() != ErrorKind::WouldBlock => {}
+                Ok(false) | Err(_) => break,
+            }
+        }
+        self.settle(id);
+    }
+
+    /// After a peer was changed: tells news and sets its timer.
+    fn settle(&mut self, id: usize) {
+        let Some(Some(slot)) = self.slots.get_mut(id) else { return };
+        let stage = slot.peer.stage();
+        if slot.told.0 != stage {
+            slot.told.0 = stage;
+            let news = match stage {
+                Stage::Closed => News::Closed,
+                Stage::Connected | Stage::Connecting => News::Connected(Instant::now()),
+            };
+            // Three pieces of news at most: the channel has room, or its reader is gone.
+            let _ = slot.news.try_send(news);
+        }
+        if !slot.told.1 && slot.peer.streams.any() {
+            slot.told.1 = true;
+            let _ = slot.news.try_send(News::FirstMedia(Instant::now()));
+        }
+        if stage == Stage::Closed {
+            return;
+        }
+        let (media, transport) = slot.peer.deadline();
+        let transport = self.clock.at(transport).ns;
+        let due = media.map_or(transport, |media| media.min(transport));
+        if due < slot.scheduled {
+            slot.scheduled = due;
+            self.timers.push(Reverse((due, id)));
+        }
+    }
+
+    /// Lets time pass for all whose time has come. An entry that came too early stays lazy.
+    fn ring(&mut self) {
+        loop {
+            let now = self.clock.now();
+            match self.timers.peek() {
+                Some(Reverse((due, _))) if *due <= now.ns => {}
+                _ => return,
+            }
+            let Some(Reverse((due, id))) = self.timers.pop() else { return };
+            let Some(Some(slot)) = self.slots.get_mut(id) else { continue };
+            if slot.scheduled != due {
+                continue;
+            }
+            slot.scheduled = u64::MAX;
+            let (media, transport) = slot.peer.deadline();
+            if media.is_some_and(|media| media <= now.ns) || transport <= now.instant {
+                self.tick(id);
+            }
+            self.settle(id);
+        }
+    }
+
+    fn tick(&mut self, id: usize) {
+        let Some(Some(slot)) = self.slots.get_mut(id) else { return };
+        let now = self.clock.now();
+        let Slot { peer, socket, .. } = &mut **slot;
+        let unsent = &mut self.unsent;
+        let mut send = |to, bytes: &[u8]| *unsent += u64::from(!send(socket, to, bytes));
+        peer.tick(now, &mut self.tallies, &mut send);
+    }
+
+    /// Does what it was told. Returns whether the thread is to end.
+    fn obey(&mut self) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return true,
+                Err(TryRecvError::Empty) => return false,
+                Ok(Command::Open { id, name, local, news, reply }) => {
+                    // An owner that is gone leaves a peer that nobody talks to.
+                    let _ = reply.send(self.open(id, name, local, news));
+                }
+                Ok(Command::Peer(id, command)) => self.command(id, command),
+                Ok(Command::Reset) => {
+                    self.tallies = Tallies::new();
+                    let slots = self.slots.iter_mut().flatten();
+                    slots.for_each(|slot| slot.peer.streams.reset());
+                }
+                Ok(Command::Snapshot(reply)) => {
+                    let _ = reply.send(self.snapshot());
+                }
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        id: usize,
+        name: String,
+        local: SocketAddr,
+        news: mpsc::Sender<News>,
+    ) -> io::Result<SocketAddr> {
+        let socket = udp::open(local, BENCH_SOCKET_BUFFER)?;
+        let local = socket.local_addr()?.as_socket().ok_or(ErrorKind::Unsupported)?;
+        let mut source = SourceFd(&socket.as_raw_fd());
+        self.poll.registry().register(&mut source, Token(id), Interest::READABLE)?;
+        let now = self.clock.now();
+        let peer = Peer::new(local, self.host, now.instant).map_err(io::Error::other)?;
+        if self.slots.len() <= id {
+            self.slots.resize_with(id + 1, || None);
+        }
+        let told = (Stage::Connecting, false);
+        let slot = Slot { name, peer, socket, news, scheduled: u64::MAX, told };
+        self.slots[id] = Some(Box::new(slot));
+        self.settle(id);
+        Ok(local)
+    }
+
+    fn command(&mut self, id: usize, command: PeerCommand) {
+        let Some(Some(slot)) = self.slots.get_mut(id) else { return };
+        let peer = &mut slot.peer;
+        // Whoever asked may have given up waiting.
+        match command {
+            PeerCommand::Answer(offer, reply) => drop(reply.send(peer.answer(&offer))),
+            PeerCommand::Offer(wanted, reply) => drop(reply.send(peer.offer(wanted))),
+            PeerCommand::Accept(answer, reply) => drop(reply.send(peer.accept(&answer))),
+            PeerCommand::Candidate(candidate) => peer.candidate(&candidate),
+            PeerCommand::Close => return self.close(id),
+        }
+        self.tick(id);
+        self.settle(id);
+    }
+
+    fn close(&mut self, id: usize) {
+        if let Some(Some(slot)) = self.slots.get_mut(id) {
+            slot.peer.close();
+        }
+        self.tick(id);
+        let Some(slot) = self.slots.get_mut(id).and_then(Option::take) else { return };
+        // The kernel forgets a closed descriptor by itself.
+        retire(&slot.peer.streams, &mut self.tallies);
+        self.sent += slot.peer.sent();
+        self.keyframe_requests += slot.peer.keyframe_requests;
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let open = || self.slots.iter().flatten();
+        Snapshot {
+            tallies: self.tallies.clone(),
+            streams: open().flat_map(|slot| slot.peer.streams.report(&slot.name)).collect(),
+            sent: self.sent + open().map(|slot| slot.peer.sent()).sum::<u64>(),
+            keyframe_requests: self.keyframe_requests
+                + open().map(|slot| slot.peer.keyframe_requests).sum::<u64>(),
+            unsent: self.unsent,
+        }
+    }
+}
+
+/// The counts of a closed peer's streams stay in the sums.
+fn retire(streams: &Streams, tallies: &mut Tallies) {
+    for stream in streams.report("") {
+        tallies.of(stream.codec).counts.add(&stream.counts);
+    }
+}
+
+/// Whether the kernel took it.
+fn send(socket: &Socket, to: SocketAddr, bytes: &[u8]) -> bool {
+    loop {
+        match socket.send_to(bytes, &to.into()) {
+            Ok(_) => return true,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What processes used: the server's, from `/proc` where it runs here and from its `/metrics` else, and
+//! our own, to tell whether the harness was the bottleneck.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::crew::THREAD;
+
+/// What a process and its descendants have used since their start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time in microseconds, to the kernel's tick.
+    pub cpu_us: u64,
+    /// Memory in bytes.
+    pub rss: u64,
+    /// Times that a thread waited.
+    pub voluntary_switches: u64,
+    /// Times that a thread was put aside.
+    pub involuntary_switches: u64,
+    /// Processes.
+    pub processes: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
+/// Reads a process with all its descendants (`antipode dev` has two children). `None`: it is gone.
+pub fn usage(pid: u32) -> Option<Usage> {
+    let parents = parents();
+    let mut family = vec![pid];
+    let mut at = 0;
+    while at < family.len() {
+        let parent = family[at];
+        family.extend(parents.iter().filter(|(_, of)| **of == parent).map(|(child, _)| *child));
+        at += 1;
+    }
+    let mut sum = Usage::default();
+    for member in family {
+        let Some(one) = one(member) else {
+            // A child may have ended since; the process itself must be there.
+            if member == pid {
+                return None;
+            }
+            continue;
+        };
+        sum.cpu_us += one.cpu_us;
+        sum.rss += one.rss;
+        sum.voluntary_switches += one.voluntary_switches;
+        sum.involuntary_switches += one.involuntary_switches;
+        sum.processes += 1;
+        sum.threads += one.threads;
+    }
+    Some(sum)
+}
+
+fn one(pid: u32) -> Option<Usage> {
+    let cpu_us = cpu_us(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let mut usage = Usage { cpu_us, ..Usage::default() };
+    usage.rss = field(&status, "VmRSS:").unwrap_or(0) * 1_024;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
+        usage.threads += 1;
+        usage.voluntary_switches += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+        usage.involuntary_switches += field(&status, "nonvoluntary_ctxt_switches:").unwrap_or(0);
+    }
+    Some(usage)
+}
+
+/// Each process's parent.
+fn parents() -> HashMap<u32, u32> {
+    let Ok(all) = fs::read_dir("/proc") else { return HashMap::new() };
+    let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let parent = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Some((pid, after_name(&stat)?.nth(1)?.parse().ok()?))
+    };
+    pids.filter_map(parent).collect()
+}
+
+/// The fields of `stat` from the third on: the name before them may hold anything.
+fn after_name(stat: &str) -> Option<std::str::SplitWhitespace<'_>> {
+    Some(stat.rsplit_once(") ")?.1.split_whitespace())
+}
+
+/// User and system time: fields 14 and 15 of `stat`, proc(5).
+fn cpu_us(stat: &str) -> Option<u64> {
+    let mut fields = after_name(stat)?.skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some((user + system) * 1_000_000 / rustix::param::clock_ticks_per_second().max(1))
+}
+
+/// A number of `status`.
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// One reading of our own threads and of the cores that we may use.
+#[derive(Clone, Debug)]
+pub struct Own {
+    at: Instant,
+    cpu_us: u64,
+    /// Of each media thread, by its id.
+    workers: HashMap<String, u64>,
+    /// Idle and all ticks of the cores that we may use.
+    idle: u64,
+    ticks: u64,
+}
+
+/// How busy the harness was between two readings; shares of 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Of the harness's cores, used by the harness.
+    pub own: f64,
+    /// Of one core, used by the busiest media thread.
+    pub worker_max: f64,
+    /// Of the harness's cores, used by nobody.
+    pub idle: f64,
+    /// Cores that the harness may use.
+    pub cores: usize,
+}
+
+impl Load {
+    /// Below this share of idle time the harness may itself be what is slow.
+    pub const IDLE_MIN: f64 = 0.2;
+
+    /// Whether the harness may have been the bottleneck, and which sign says so.
+    pub fn bottleneck(&self) -> Option<String> {
+        if self.worker_max > 1.0 - Self::IDLE_MIN {
+            let percent = self.worker_max * 100.0;
+            return Some(format!("one of its threads used {percent:.0} % of a core"));
+        }
+        if self.idle < Self::IDLE_MIN {
+            let (percent, own) = (self.idle * 100.0, self.own * 100.0);
+            return Some(format!(
+                "its cores were idle for {percent:.0} % only (the harness itself used {own:.0} %)"
+            ));
+        }
+        None
+    }
+}
+
+impl Own {
+    /// Reads our own threads, and the idle time of our cores.
+    pub fn read() -> Self {
+        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let mut workers = HashMap::new();
+        for task in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            if stat.contains(&format!("({THREAD}")) {
+                let id = task.file_name().to_string_lossy().into_owned();
+                workers.insert(id, cpu_us(&stat).unwrap_or(0));
+            }
+        }
+        let (idle, ticks) = cores_idle();
+        Own { at: Instant::now(), cpu_us: cpu_us(&stat).unwrap_or(0), workers, idle, ticks }
+    }
+
+    /// What was used since an `earlier` reading.
+    pub fn since(&self, earlier: &Own) -> Load {
+        let wall_us = self.at.saturating_duration_since(earlier.at).as_micros().max(1) as f64;
+        let cores = cores().len().max(1);
+        let worker = |(id, cpu): (&String, &u64)| {
+            cpu.saturating_sub(earlier.workers.get(id).copied().unwrap_or(0)) as f64 / wall_us
+        };
+        let ticks = self.ticks.saturating_sub(earlier.ticks);
+        let idle = self.idle.saturating_sub(earlier.idle) as f64;
+        Load {
+            own: self.cpu_us.saturating_sub(earlier.cpu_us) as f64 / wall_us / cores as f64,
+            worker_max: self.workers.iter().map(worker).fold(0.0, f64::max),
+            // Too short a time shows no tick.
+            idle: if ticks == 0 { 1.0 } else { idle / ticks as f64 },
+            cores,
+        }
+    }
+}
+
+/// The cores that this process may use.
+pub fn cores() -> Vec<usize> {
+    match rustix::thread::sched_getaffinity(None) {
+        Ok(set) => (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect(),
+        Err(_) => vec![0],
+    }
+}
+
+/// Idle ticks and all ticks of those cores, `/proc/stat`. Time stolen by the host is not idle.
+fn cores_idle() -> (u64, u64) {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let (mut idle, mut ticks) = (0, 0);
+    for core in cores() {
+        let name = format!("cpu{core} ");
+        let Some(line) = stat.lines().find_map(|line| line.strip_prefix(&name)) else { continue };
+        let fields: Vec<u64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        // user nice system idle iowait irq softirq steal; guests are counted in user already.
+        idle += fields.iter().skip(3).take(2).sum::<u64>();
+        ticks += fields.iter().take(8).sum::<u64>();
+    }
+    (idle, ticks)
+}
+
+/// What a server tells of itself over HTTP, as far as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scraped {
+    /// Packets handed to viewers: ours.
+    pub packets_out: Option<f64>,
+    /// CPU time in seconds: the usual name of exporters.
+    pub cpu_s: Option<f64>,
+    /// Memory in bytes: the usual name of exporters.
+    pub rss: Option<f64>,
+}
+
+/// Reads the text of `/metrics`.
+pub fn scrape(text: &str) -> Scraped {
+    Scraped {
+        packets_out: metric(text, &["antipode_packets_out_total", "antipode_packets_out"]),
+        cpu_s: metric(text, &["process_cpu_seconds_total"]),
+        rss: metric(text, &["process_resident_memory_bytes"]),
+    }
+}
+
+/// The sum of all samples of the first of `names` that is there.
+fn metric(text: &str, names: &[&str]) -> Option<f64> {
+    let sum = |name: &&str| {
+        let of = |line: &str| {
+            let rest = line.strip_prefix(*name)?;
+            let ends = rest.starts_with('{') || rest.starts_with(' ');
+            let value = rest.rsplit_once(['}', ' ']).map(|(_, value)| value.trim());
+            value.filter(|_| ends)?.parse::<f64>().ok()
+        };
+        let values: Vec<f64> = text.lines().filter_map(of).collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    };
+    names.iter().find_map(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_with_an_odd_name() {
+        let stat = "7 (a) b (c) S 3 7 7 0 -1 0 1 2 3 4 150 50 0 0 20 0 1 0 9";
+        assert_eq!(after_name(stat).and_then(|mut fields| fields.nth(1)), Some("3"));
+        let tick = 1_000_000 / rustix::param::clock_ticks_per_second();
+        assert_eq!(cpu_us(stat), Some(200 * tick));
+        assert_eq!(cpu_us("7 (x"), None);
+    }
+
+    #[test]
+    fn this_process_is_found_with_its_child() {
+        let own = usage(std::process::id()).expect("we are here");
+        assert!(own.rss > 100_000 && own.threads >= 1, "{own:?}");
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("cat is everywhere");
+        let family = usage(std::process::id()).expect("we are here");
+        assert!(family.processes > own.processes.min(1), "{family:?}");
+        child.kill().expect("it is ours");
+        child.wait().expect("it ends");
+        // Above every system's highest pid.
+        assert_eq!(usage(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_busy_harness_is_seen() {
+        let rows = [
+            (0.5, 0.4, 0.6, false),
+            (0.5, 0.9, 0.6, true),
+            (0.5, 0.4, 0.1, true),
+            (0.0, 0.0, 1.0, false),
+        ];
+        for (own, worker_max, idle, want) in rows {
+            let load = Load { own, worker_max, idle, cores: 1 };
+            assert_eq!(load.bottleneck().is_some(), want, "{load:?}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_summed_by_name() {
+        let text = "# TYPE antipode_packets_out counter\n\
+            antipode_packets_out_total{node=\"a\",shard=\"0\"} 40\n\
+            antipode_packets_out_total{node=\"a\",shard=\"1\"} 2\n\
+            antipode_packets_out_totals 9\nprocess_cpu_seconds_total 1.5\n";
+        let want = Scraped { packets_out: Some(42.0), cpu_s: Some(1.5), rss: None };
+        assert_eq!(scrape(text), want);
+        assert_eq!(scrape("nonsense {"), Scraped::default());
+    }
+}

@@ -1,0 +1,280 @@
+//! From flags to who joins, what they publish and who watches.
+
+use std::time::Duration;
+
+use antipode_base::limits::BENCH_CLIENTS_MAX;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::LoadArgs;
+use crate::error::BenchError;
+use crate::media::codec::Codec;
+use crate::media::source::{Layer, Shape};
+use crate::signal::{Member, Protocol};
+
+/// What is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Everybody publishes and watches.
+    Meeting,
+    /// A few publish, many watch.
+    Broadcast,
+    /// Microphones only.
+    Audio,
+    /// Viewers come and go.
+    Churn,
+    /// More and more viewers.
+    FindCapacity,
+}
+
+impl Kind {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Meeting => "meeting",
+            Kind::Broadcast => "broadcast",
+            Kind::Audio => "audio",
+            Kind::Churn => "churn",
+            Kind::FindCapacity => "find-capacity",
+        }
+    }
+}
+
+/// Who joins and what they do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is played.
+    pub kind: Kind,
+    /// They join first.
+    pub publishers: Vec<Member>,
+    /// So many join when all publishers stand.
+    pub viewers: u32,
+    /// Each of them, but for the name.
+    guest: Member,
+    /// Joins a second.
+    pub joins_per_second: f64,
+    /// How long is measured.
+    pub duration: Duration,
+    /// How long everything runs before.
+    pub warmup: Duration,
+    /// Streams that all members together should receive.
+    pub streams: usize,
+}
+
+/// Joins a second when nothing is said: what a server takes without being measured by it.
+const JOINS_PER_SECOND: f64 = 20.0;
+const CHURN_PER_SECOND: f64 = 10.0;
+
+impl Plan {
+    /// Fills in a scenario's defaults and checks the sums.
+    ///
+    /// # Errors
+    /// Values that make no run.
+    pub fn new(kind: Kind, args: &LoadArgs) -> Result<Self, BenchError> {
+        check(kind, args)?;
+        let (both, video, audio, viewers) = numbers(kind, args);
+        let camera = camera(kind, args);
+        let mut members = Vec::new();
+        for (count, shapes) in [
+            (both, vec![camera.clone(), Shape::Microphone]),
+            (video, vec![camera]),
+            (audio, vec![Shape::Microphone]),
+        ] {
+            for _ in 0..count {
+                let index = members.len();
+                members.push(Member {
+                    identity: format!("{}-p{index}", args.identity_prefix),
+                    first_source: source_base(&args.identity_prefix) + index as u32 * 2,
+                    publish: shapes.clone(),
+                    subscribe: kind == Kind::Meeting,
+                    receive: [0, 0],
+                });
+            }
+        }
+        let tracks: usize = members.iter().map(|member| member.publish.len()).sum();
+        let of = |member: &Member| {
+            let cameras = member.publish.iter().filter(|shape| shape.codec() != Codec::Opus);
+            cameras.count()
+        };
+        let cameras: usize = members.iter().map(of).sum();
+        let mut receive = [tracks - cameras, cameras];
+        if args.protocol == Protocol::Whip {
+            // WHEP plays one camera of a room.
+            receive[1] = receive[1].min(1);
+        }
+        for member in &mut members {
+            let own = of(member);
+            let sound = member.publish.len() - own;
+            member.receive = [tracks - cameras - sound, cameras - own];
+        }
+        let guest = Member {
+            identity: String::new(),
+            first_source: 0,
+            publish: Vec::new(),
+            subscribe: true,
+            receive,
+        };
+        let of_publishers: usize = match kind {
+            Kind::Meeting => members.iter().map(|member| tracks - member.publish.len()).sum(),
+            _ => 0,
+        };
+        let streams = of_publishers + viewers as usize * (receive[0] + receive[1]);
+        let per_second = if kind == Kind::Churn { CHURN_PER_SECOND } else { JOINS_PER_SECOND };
+        Ok(Plan {
+            kind,
+            publishers: members,
+            viewers,
+            guest,
+            joins_per_second: args.num_per_second.unwrap_or(per_second),
+            duration: args.duration,
+            warmup: args.warmup,
+            streams,
+        })
+    }
+
+    /// A viewer by its number.
+    pub fn viewer(&self, prefix: &str, index: u32) -> Member {
+        Member { identity: format!("{prefix}-v{index}"), ..self.guest.clone() }
+    }
+}
+
+fn check(kind: Kind, args: &LoadArgs) -> Result<(), BenchError> {
+    let flaw = |flag: &'static str, fault: String| Err(BenchError::Flag { flag, fault });
+    if !(50..=50_000).contains(&args.video_bitrate) {
+        return flaw("--video-bitrate", format!("{} kbit/s; give 50 to 50000", args.video_bitrate));
+    }
+    if !(1..=120).contains(&args.fps) {
+        return flaw("--fps", format!("{}; give 1 to 120", args.fps));
+    }
+    if args.num_per_second.is_some_and(|rate| !(0.01..=10_000.0).contains(&rate)) {
+        return flaw("--num-per-second", "give 0.01 to 10000".into());
+    }
+    let numbers = [args.publishers, args.video_publishers, args.audio_publishers, args.subscribers];
+    let sum: u64 = numbers.iter().flatten().map(|count| u64::from(*count)).sum();
+    if sum > u64::from(BENCH_CLIENTS_MAX) {
+        return flaw("--subscribers", format!("{sum} clients in all; {BENCH_CLIENTS_MAX} at most"));
+    }
+    if args.protocol == Protocol::Whip && kind == Kind::Meeting {
+        return flaw(
+            "--protocol",
+            "a WHEP client watches one camera; a meeting needs another".into(),
+        );
+    }
+    if args.threads == Some(0) {
+        return flaw("--threads", "give at least one".into());
+    }
+    Ok(())
+}
+
+/// Publishers of both kinds, of video, of audio, and viewers.
+fn numbers(kind: Kind, args: &LoadArgs) -> (u32, u32, u32, u32) {
+    let given = [args.publishers, args.video_publishers, args.audio_publishers];
+    let silent = given.iter().all(Option::is_none);
+    let [both, video, audio] = given.map(Option::unwrap_or_default);
+    let viewers = |count| args.subscribers.unwrap_or(count);
+    match kind {
+        Kind::Meeting if silent => (6, 0, 0, viewers(0)),
+        Kind::Meeting => (both, video, audio, viewers(0)),
+        // Whoever publishes here has a microphone alone.
+        Kind::Audio if silent => (0, 0, 1, viewers(10)),
+        Kind::Audio => (0, 0, both + video + audio, viewers(10)),
+        Kind::Broadcast | Kind::Churn if silent => (0, 1, 0, viewers(10)),
+        Kind::FindCapacity if silent => (0, 1, 0, viewers(50)),
+        Kind::FindCapacity => (both, video, audio, viewers(50)),
+        Kind::Broadcast | Kind::Churn => (both, video, audio, viewers(10)),
+    }
+}
+
+/// Several machines publish into one room: the prefix keeps their sources apart.
+fn source_base(prefix: &str) -> u32 {
+    crc32fast::hash(prefix.as_bytes()) & 0xffff_0000
+}
+
+/// Each lower layer has half the width and about a quarter of the bitrate of the one above.
+fn camera(kind: Kind, args: &LoadArgs) -> Shape {
+    let simulcast =
+        if args.simulcast || args.no_simulcast { args.simulcast } else { kind == Kind::Meeting };
+    let layer = |divisor: u32, width, height| Layer {
+        bitrate: args.video_bitrate * 1_000 / divisor,
+        size: (width, height),
+    };
+    let top = layer(1, 1_280, 720);
+    let layers =
+        if simulcast { vec![layer(11, 320, 180), layer(4, 640, 360), top] } else { vec![top] };
+    let codec = if args.codec == Codec::H264 { Codec::H264 } else { Codec::Vp8 };
+    Shape::Camera { codec, fps: args.fps, layers }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        load: LoadArgs,
+    }
+
+    fn plan(kind: Kind, flags: &[&str]) -> Result<Plan, BenchError> {
+        let all = [&["bench"], flags].concat();
+        Plan::new(kind, &Cli::parse_from(all).load)
+    }
+
+    #[test]
+    fn defaults_and_flags() {
+        let rows: [(Kind, &[&str], usize, u32, usize); 8] = [
+            (Kind::Broadcast, &[], 1, 10, 10),
+            (Kind::Broadcast, &["--video-publishers=2", "--subscribers=3"], 2, 3, 6),
+            (Kind::Broadcast, &["--publishers=1", "--subscribers=3"], 1, 3, 6),
+            (Kind::Meeting, &[], 6, 0, 60),
+            (Kind::Meeting, &["--publishers=3", "--subscribers=1"], 3, 1, 18),
+            (Kind::Audio, &["--audio-publishers=4"], 4, 10, 40),
+            (Kind::Churn, &[], 1, 10, 10),
+            (Kind::Broadcast, &["--protocol=whip", "--publishers=3"], 3, 10, 40),
+        ];
+        for (kind, flags, publishers, viewers, streams) in rows {
+            let plan = plan(kind, flags).expect("it is a plan");
+            let got = (plan.publishers.len(), plan.viewers, plan.streams);
+            assert_eq!(got, (publishers, viewers, streams), "{kind:?} {flags:?}");
+        }
+    }
+
+    #[test]
+    fn sources_are_unique_and_apart_by_prefix() {
+        let one = plan(Kind::Meeting, &["--publishers=5"]).expect("it is a plan");
+        let two = plan(Kind::Meeting, &["--identity-prefix=other"]).expect("it is a plan");
+        let mut seen = std::collections::HashSet::new();
+        for member in one.publishers.iter().chain(&two.publishers) {
+            for at in 0..member.publish.len() as u32 {
+                assert!(seen.insert(member.first_source + at), "{}", member.identity);
+            }
+        }
+    }
+
+    #[test]
+    fn simulcast_is_the_meetings_default() {
+        let layers = |kind, flags: &[&str]| {
+            plan(kind, flags).expect("it is a plan").publishers[0].publish[0].layers()
+        };
+        assert_eq!(layers(Kind::Meeting, &[]), 3);
+        assert_eq!(layers(Kind::Meeting, &["--no-simulcast"]), 1);
+        assert_eq!(layers(Kind::Broadcast, &[]), 1);
+        assert_eq!(layers(Kind::Broadcast, &["--simulcast"]), 3);
+    }
+
+    #[test]
+    fn bad_values_name_their_flag() {
+        let rows = [
+            ("--video-bitrate=1", "--video-bitrate"),
+            ("--fps=0", "--fps"),
+            ("--num-per-second=0", "--num-per-second"),
+            ("--subscribers=4000000000", "--subscribers"),
+            ("--threads=0", "--threads"),
+        ];
+        for (flag, want) in rows {
+            let error = plan(Kind::Broadcast, &[flag]).expect_err(flag).to_string();
+            assert!(error.starts_with(want), "{error}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What receivers saw: loss, repairs, duplicates, disorder, corruption and latency.
+//!
+//! | module | what it owns |
+//! | --- | --- |
+//! | [`window`] | which numbers of a sequence came |
+//! | [`tally`] | the sums, and the histogram of latency |
+//! | [`stream`] | one receiver's streams |
+
+pub mod stream;
+pub mod tally;
+pub mod window;

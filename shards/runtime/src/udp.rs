@@ -1,0 +1,116 @@
+//! Batched UDP for tools that stand beside a node, as the load harness does: the node's own system
+//! calls behind a small surface. The node itself does not come here.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use antipode_core::{Transmit, Transport};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::net::sys;
+use crate::net::sys::batch::{RecvBatch, SendBatch};
+use crate::net::trains::Train;
+
+/// Opens a socket that does not block, whose received datagrams the kernel joins where it can
+/// (UDP_GRO) and whose buffers take `buffer` bytes, as far as the host grants that.
+///
+/// # Errors
+/// What the kernel says: no descriptor or port left, no such address.
+pub fn open(address: SocketAddr, buffer: usize) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_recv_buffer_size(buffer)?;
+    socket.set_send_buffer_size(buffer)?;
+    // An older kernel than Linux 5.0 delivers datagrams one by one.
+    let _ = sys::set_int(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Buffers for `recvmmsg`; one serves any number of sockets, one after the other.
+pub struct Receiver(RecvBatch);
+
+impl Receiver {
+    /// Takes about 4 MiB of address space; memory as it is touched.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Receiver(RecvBatch::new())
+    }
+
+    /// Hands each datagram that the socket has now to `take`, with its source. Returns whether there
+    /// may be more.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there was nothing, and what the kernel says of earlier sends.
+    pub fn receive(
+        &mut self,
+        socket: &impl AsFd,
+        mut take: impl FnMut(SocketAddr, &[u8]),
+    ) -> io::Result<bool> {
+        let count = self.0.recv(socket.as_fd())?;
+        for message in (0..count).filter_map(|index| self.0.message(index)) {
+            if message.bytes.is_empty() {
+                continue;
+            }
+            for datagram in message.bytes.chunks(message.segment) {
+                take(message.source, datagram);
+            }
+        }
+        Ok(count == antipode_base::limits::RECV_BATCH)
+    }
+}
+
+/// A queue of datagrams that all leave in trains of one fixed length: for measuring what a send
+/// costs.
+pub struct Trains {
+    batch: SendBatch,
+    queue: VecDeque<Transmit>,
+    trains: Vec<Train>,
+}
+
+impl Trains {
+    /// Datagrams for each of `peers`, `length` to a train, each of the bytes given.
+    pub fn new(local: SocketAddr, peers: &[SocketAddr], length: usize, bytes: &[u8]) -> Self {
+        let datagram = |destination: &SocketAddr| Transmit {
+            transport: Transport::Udp,
+            local,
+            destination: *destination,
+            bytes: bytes.to_vec(),
+        };
+        let queue: VecDeque<Transmit> =
+            peers.iter().flat_map(|peer| (0..length).map(move |_| datagram(peer))).collect();
+        let segment = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        let train = |index: usize| Train {
+            first: index * length,
+            datagrams: length,
+            segment,
+            bytes: length * bytes.len(),
+        };
+        let trains = (0..peers.len()).map(train).collect();
+        Trains { batch: SendBatch::new(local.is_ipv6()), queue, trains }
+    }
+
+    /// The datagrams, to be sealed anew before each send.
+    pub fn datagrams(&mut self) -> impl Iterator<Item = &mut Vec<u8>> {
+        self.queue.iter_mut().map(|transmit| &mut transmit.bytes)
+    }
+
+    /// Sends everything once; waits by trying again while the socket is full.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn send(&mut self, socket: &impl AsFd) -> io::Result<()> {
+        let mut done = 0;
+        while done < self.trains.len() {
+            match self.batch.send(socket.as_fd(), &self.queue, &self.trains[done..], |_| None) {
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
