@@ -312,6 +312,9 @@ impl Actor {
                 match question {
                     Question::Open(open) => self.model.open(call, *open, now),
                     Question::Ask(address, ask) => self.model.ask(call, &address, ask, now),
+                    Question::Remove { room, identity } => {
+                        self.model.expel(call, &room, &identity, now);
+                    }
                 }
             }
             Event::Listen { address, events, answer } => {

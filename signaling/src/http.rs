@@ -7,6 +7,7 @@
 //! | `/livez`, `/readyz`, `/metrics` | for whoever runs it |
 //! | `/dev/token` | a token for the page, in development alone |
 //! | `/whip/…`, `/whep/…` | publishing and playing without a WebSocket, see [`crate::whip`] |
+//! | `/twirp/…` | the server API of backends, see [`crate::service`] |
 //! | `/` | the page |
 //!
 //! Whatever is refused is refused before any work is done for it, and no answer repeats a token.
@@ -37,7 +38,8 @@ use crate::entry::{self, Entry, EntryError, Params};
 use crate::metrics;
 use crate::model::Refusal;
 use crate::model::member::Wire;
-use crate::token::{self, TokenRequest};
+use crate::service::{self, Revocations};
+use crate::token::{self, TokenError, TokenRequest, Verified};
 use crate::whip;
 
 /// How long a look at the actor may take before it counts as stuck.
@@ -56,6 +58,7 @@ pub(crate) struct Shared {
     pub ice: IceServers,
     /// Where those are sent for whom there is no room here: the other server's base address.
     pub redirect: Option<String>,
+    pub revocations: Revocations,
     pub handle: Handle,
     pub stop: CancellationToken,
 }
@@ -77,7 +80,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         let limit = axum::extract::DefaultBodyLimit::max(DEV_BODY_MAX);
         router = router.route("/dev/token", post(dev_token).layer(limit));
     }
-    router = router.merge(whip::router());
+    router = router.merge(whip::router()).merge(service::router());
     router.with_state(shared).merge(assets::router()).layer(axum::middleware::from_fn(log_request))
 }
 
@@ -114,6 +117,15 @@ impl Shared {
         Refuse(status, text.to_string())
     }
 
+    /// Who bears this token, unless it was revoked.
+    pub(crate) fn admit(&self, token: &str, now_s: u64) -> Result<Verified, TokenError> {
+        let verified = token::verify(&self.keys, token, now_s)?;
+        if self.revocations.covers(&verified) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(verified)
+    }
+
     /// Address, token, request: everything that needs no state.
     fn check(
         &self,
@@ -131,7 +143,8 @@ impl Shared {
             .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let token = params.access_token.as_deref().or(bearer).unwrap_or_default();
         let now_s = u64::try_from(read_clocks().unix_us / 1_000_000).unwrap_or(0);
-        let verified = token::verify(&self.keys, token, now_s)
+        let verified = self
+            .admit(token, now_s)
             .map_err(|error| self.refuse(Refused::Token, StatusCode::UNAUTHORIZED, error))?;
         entry::read(wire, params, verified).map_err(|error| {
             let (reason, status) = match error {

@@ -41,6 +41,7 @@ mod model;
 mod nodes;
 mod placement;
 mod server;
+mod service;
 mod sid;
 pub mod token;
 mod variant;

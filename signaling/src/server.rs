@@ -23,6 +23,7 @@ use crate::edge::ice::IceServers;
 use crate::http::{self, Shared};
 use crate::model::Options;
 use crate::nodes;
+use crate::service::Revocations;
 
 /// Connections beside those of clients: scrapers, the page's files, keep-alives.
 const SPARE_CONNECTIONS: usize = 4_096;
@@ -58,6 +59,7 @@ pub async fn serve(
         admission: Admission::new(&config.admission),
         ice: IceServers::new(&config.ice),
         redirect: config.whip_redirect.clone(),
+        revocations: Revocations::default(),
         handle: handle.clone(),
         stop: stop.clone(),
     });

@@ -64,6 +64,8 @@ pub struct Verified {
     pub room: String,
     /// Whether it may be joined.
     pub room_join: bool,
+    /// From when on, in seconds since 1970; 0 when it does not say.
+    pub not_before_s: u64,
     /// Until when, in seconds since 1970.
     pub expires_s: u64,
     /// Who.
@@ -99,6 +101,9 @@ pub enum TokenError {
     /// `nbf` lies in the future.
     #[error("the access token is not valid yet")]
     Early,
+    /// Its bearer was removed from the room after it was signed.
+    #[error("the access token was revoked")]
+    Revoked,
     /// `sub` is empty or too long, or a text is above its limit.
     #[error("the access token's {0} is empty or too long")]
     Claim(&'static str),
@@ -197,14 +202,34 @@ pub fn mint(key: &ApiKey, grant: &TokenRequest) -> String {
 /// [`TokenError`]; its text may be shown to the client.
 pub fn verify(keys: &[ApiKey], token: &str, now_s: u64) -> Result<Verified, TokenError> {
     let claims = read(keys, token)?;
+    check_times(&claims, now_s)?;
+    check_texts(&claims)?;
+    Ok(into_verified(claims))
+}
+
+/// Checks a token of a backend, which is nobody in the room. Gives the room that it may administer, if
+/// it may.
+///
+/// # Errors
+/// [`TokenError`]; its text may be shown to the caller.
+pub fn verify_backend(
+    keys: &[ApiKey],
+    token: &str,
+    now_s: u64,
+) -> Result<Option<String>, TokenError> {
+    let claims = read(keys, token)?;
+    check_times(&claims, now_s)?;
+    Ok(claims.video.room_admin.then_some(claims.video.room))
+}
+
+fn check_times(claims: &Claims, now_s: u64) -> Result<(), TokenError> {
     if claims.exp == 0 || claims.exp.saturating_add(LEEWAY_S) < now_s {
         return Err(TokenError::Expired);
     }
     if claims.nbf > now_s.saturating_add(LEEWAY_S) {
         return Err(TokenError::Early);
     }
-    check_texts(&claims)?;
-    Ok(into_verified(claims))
+    Ok(())
 }
 
 /// Checks a token of somebody who was let in before: its time may be over by now.
@@ -285,6 +310,7 @@ fn into_verified(claims: Claims) -> Verified {
         key: claims.iss,
         room: video.room,
         room_join: video.room_join,
+        not_before_s: claims.nbf,
         expires_s: claims.exp,
         identity: Identity {
             identity: claims.sub,

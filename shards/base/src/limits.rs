@@ -185,6 +185,11 @@ pub const SIGNAL_ADDRESSES_MAX: usize = 65_536;
 /// How long a token lives that keeps a connected client able to come back.
 pub const TOKEN_REFRESH: Duration = Duration::from_secs(600);
 
+/// A call of the server API.
+pub const SERVICE_BODY_MAX: usize = 16 * 1024;
+/// Members whose tokens were revoked; with one more, the one that was revoked first is forgotten.
+pub const REVOCATIONS_MAX: usize = 65_536;
+
 // --- WHIP and WHEP ---------------------------------------------------------------------------------
 
 /// HTTP resources of one signaling process.

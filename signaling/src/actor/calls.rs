@@ -18,6 +18,13 @@ pub(crate) enum Question {
     Open(Box<Open>),
     /// Of what is there already.
     Ask(Address, Ask),
+    /// That a member of a room goes, by their names.
+    Remove {
+        /// The room's.
+        room: String,
+        /// The member's.
+        identity: String,
+    },
 }
 
 impl Handle {

@@ -14,7 +14,7 @@ use antipode_base::sdp::{self, Section};
 use serde::{Deserialize, Serialize};
 
 use super::member::Member;
-use super::message::{Gone, Join};
+use super::message::{Gone, Join, Then};
 use super::program::{Choice, Program, Told};
 use super::resume::Arrival;
 use super::{ClientId, Effect, Model, Now, Refusal};
@@ -338,6 +338,21 @@ impl Model {
             && resource.identity == address.identity
             && *room == address.room;
         same.then_some(id)
+    }
+
+    /// Somebody must go: a member of that identity, and all players whose tokens bear it.
+    pub(crate) fn expel(&mut self, call: ClientId, room: &str, identity: &str, now: Now) {
+        let is = |member: &&Member| {
+            let known = member.http.as_ref().map(|resource| resource.identity.as_str());
+            let named = known.unwrap_or(&member.who.identity) == identity;
+            named && self.rooms.get(&member.room).is_some_and(|known| known.record.name == room)
+        };
+        let found: Vec<MemberId> = self.members.values().filter(is).map(|m| m.id).collect();
+        for id in &found {
+            self.remove(*id, Gone::Removed, Some(Then::Stop), now);
+        }
+        let reply = if found.is_empty() { Err(Denied::Unknown) } else { Ok(Reply::Done) };
+        self.reply(call, reply);
     }
 
     /// Whoever asked for it is gone before it could be told of it.

@@ -43,8 +43,8 @@ impl Shared {
         query: Option<&str>,
     ) -> Result<Verified, Problem> {
         let now_s = read_clocks().unix_s();
-        let verified = token::verify(&self.keys, bearer(headers, query), now_s)
-            .map_err(|error| self.unauthorized(error))?;
+        let verified =
+            self.admit(bearer(headers, query), now_s).map_err(|error| self.unauthorized(error))?;
         let forbidden = |text: &str| self.deny(Refused::Permission, StatusCode::FORBIDDEN, text);
         if !verified.room_join || verified.room.is_empty() {
             return Err(forbidden("the access token does not grant video.roomJoin for a room"));

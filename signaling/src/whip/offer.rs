@@ -227,7 +227,8 @@ fn codecs<'a>(section: &'a Section<'_>) -> impl Iterator<Item = Codec> + 'a {
 
 /// The rungs of a simulcast, as many as are forwarded; their sizes are not said.
 fn rungs(section: &Section<'_>) -> Vec<LayerSpec> {
-    let count = section.rids.len().min(LAYERS_MAX);
+    let named = section.rids.len();
+    let count = if named > 0 { named } else { section.simulcast_ssrcs.len() }.min(LAYERS_MAX);
     let rung = |quality| LayerSpec { quality, width: 0, height: 0, bitrate: 0 };
     if count < 2 { Vec::new() } else { (0..count as u8).map(rung).collect() }
 }

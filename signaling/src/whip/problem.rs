@@ -70,7 +70,9 @@ impl IntoResponse for Problem {
             Some(line) => format!("line {line}: {}", self.detail),
             None => self.detail,
         };
-        let mut body = json!({ "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": detail });
+        let status = self.status.as_u16();
+        let mut body =
+            json!({ "type": "about:blank", "title": title, "status": status, "detail": detail });
         if let Some(line) = self.line {
             body["line"] = line.into();
         }

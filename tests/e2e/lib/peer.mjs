@@ -1,4 +1,5 @@
-// The Python SDK as a child process; see peer.py for its jobs.
+// People that are child processes: they tell what they see by lines of JSON, and leave when their
+// standard input ends.
 
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -6,19 +7,26 @@ import { fileURLToPath } from 'node:url';
 
 import { until } from './wait.mjs';
 
-const SCRIPT = fileURLToPath(new URL('../peer.py', import.meta.url));
-const PYTHON = process.env.PYTHON ?? '.cache/peer/bin/python';
+export const PYTHON = process.env.PYTHON ?? '.cache/peer/bin/python';
 
-export class Peer {
-  constructor(...args) {
+/** A file of the folder above. */
+export const beside = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
+
+export class Child {
+  constructor(program, ...args) {
     this.rows = [];
     this.errors = [];
-    this.child = spawn(PYTHON, [SCRIPT, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
     this.isOver = false;
     this.child.once('close', () => { this.isOver = true; });
-    const lines = createInterface({ input: this.child.stdout });
-    lines.on('line', (line) => this.rows.push(JSON.parse(line)));
+    // A write to one that has ended is told by the row that does not come.
+    this.child.stdin.on('error', () => {});
+    createInterface({ input: this.child.stdout }).on('line', (line) => this.take(line));
     this.child.stderr.setEncoding('utf8').on('data', (text) => this.errors.push(text));
+  }
+
+  take(line) {
+    this.rows.push(JSON.parse(line));
   }
 
   /** Waits for a row that fits. */
@@ -33,15 +41,6 @@ export class Peer {
     });
   }
 
-  /** All data packets that came so far. */
-  packets() {
-    return this.rows.flatMap((row) => row.packets ?? []);
-  }
-
-  send(packet) {
-    this.child.stdin.write(`${JSON.stringify(packet)}\n`);
-  }
-
   /** Ends its standard input, upon which it leaves the room. */
   async leave() {
     this.child.stdin.end();
@@ -50,5 +49,35 @@ export class Peer {
       await until('the killed peer ended', () => this.isOver);
       throw error;
     });
+  }
+}
+
+/** The Python SDK; see peer.py for its jobs. */
+export class Peer extends Child {
+  constructor(...args) {
+    super(PYTHON, beside('peer.py'), ...args);
+  }
+
+  /** All data packets that came so far. */
+  packets() {
+    return this.rows.flatMap((row) => row.packets ?? []);
+  }
+
+  send(packet) {
+    this.child.stdin.write(`${JSON.stringify(packet)}\n`);
+  }
+}
+
+/** Runs a Python script of the folder above until it ends. */
+export async function runPython(script, ...args) {
+  const child = new Child(PYTHON, beside(script), ...args);
+  await until(`${script} ended`, () => child.isOver, 120_000);
+  if (child.child.exitCode !== 0) throw new Error(`${script} ${args}: ${child.errors.join('')}`);
+}
+
+/** aiortc; see http_peer.py for its jobs. */
+export class AioPeer extends Child {
+  constructor(...args) {
+    super(PYTHON, beside('http_peer.py'), ...args);
   }
 }

@@ -8,14 +8,14 @@ import { startServer } from './server.mjs';
 /** Longest time of one scene, in ms. */
 const SCENE_MS = 180_000;
 
-/** A test with a server and a browser of its own; both are gone when it ends. */
-export function scene(title, play, { serverArgs = [], browserArgs = [], ms = SCENE_MS } = {}) {
-  test(title, { timeout: ms }, async (context) => {
+/** A test with a server and a browser of its own; both are gone when it ends. `skip` may say why not. */
+export function scene(title, play, { serverArgs = [], browserArgs = [], ms = SCENE_MS, skip } = {}) {
+  test(title, { timeout: ms, skip }, async (context) => {
     const server = await startServer(...serverArgs);
     const browsers = [];
-    /** One more browser: pages of one share its fake camera. */
-    const another = async () => {
-      browsers.push(await launch(...browserArgs));
+    /** One more browser, with flags of its own: pages of one share its fake camera. */
+    const another = async (...flags) => {
+      browsers.push(await launch(...browserArgs, ...flags));
       return browsers.at(-1);
     };
     try {

@@ -6,6 +6,7 @@ import './enter.mjs';
 import assert from 'node:assert/strict';
 
 import { crowd } from './crowd.mjs';
+import { whepUnequal } from './http.mjs';
 import { CAMERA, netTest } from './play.mjs';
 import * as scenes from './scenes.mjs';
 
@@ -46,6 +47,12 @@ netTest('a thin link does not disturb another viewer of the same track', scenes.
   atMost(figures, { carolFrozenMs: 500, carolLongestWaitMs: 400, carolChanges: 0 });
   atMost(figures, { bobSettledMs: 2_000, carolConcealedPercent: 0.5 });
   atLeast(figures, { carolFps: 20, aliceTopKbps: CAMERA.top.kbps * 0.75 });
+});
+
+netTest('two players of one WHIP simulcast, one with 400 kbit/s, have a layer each', whepUnequal, (figures) => {
+  atMost(figures, { bobSettledMs: 4_000, bobWidth: CAMERA.lower[1].width });
+  // Half of the publisher's rate is one of the rungs.
+  atLeast(figures, { carolTopPercent: 90, bobFps: 12, carolFps: 20 });
 });
 
 netTest('of ten on a link of 3 Mbit/s the screen and the speaker stay sharp', crowd, (figures) => {

@@ -88,6 +88,8 @@ pub(crate) struct Egress {
     path: Option<Path>,
     /// The path was of another generation of ICE.
     leaving: bool,
+    /// The viewer takes all slots for one stream, and plays them in step.
+    in_step: bool,
     /// By slot; `None` for a section that is not negotiated yet.
     lanes: Vec<Option<Lane>>,
     estimator: Estimator,
@@ -117,6 +119,7 @@ impl Default for Egress {
             seal: None,
             path: None,
             leaving: false,
+            in_step: false,
             lanes: Vec::new(),
             estimator: Estimator::default(),
             prober: Prober::default(),
@@ -138,6 +141,11 @@ impl Default for Egress {
 }
 
 impl Egress {
+    /// Nothing is negotiated yet. `in_step`: the viewer takes all that comes for one stream.
+    pub(crate) fn new(in_step: bool) -> Self {
+        Egress { in_step, ..Egress::default() }
+    }
+
     /// DTLS is done.
     pub(crate) fn set_keys(&mut self, provider: &CryptoProvider, keys: &Keys) {
         self.seal = Seal::new(provider, keys);
@@ -282,7 +290,7 @@ impl Egress {
         let seal = self.seal.as_mut()?;
         let lane = self.lanes.get_mut(repeat.slot)?.as_mut()?;
         let (ssrc, payload_type) = (lane.repair_ssrc?, lane.repair_type?);
-        let rewrite = repeat.origin.shift.apply(packet);
+        let rewrite = repeat.origin.rewrite(packet);
         let ext_seq = lane.next_repair_seq();
         self.transport_seq += 1;
         let header = Header {
@@ -380,12 +388,23 @@ impl Egress {
         self.reports_at
     }
 
+    /// Clocks of several members differ, by seconds maybe: a viewer that was told them would hold sound or
+    /// picture back for as long.
+    fn is_of_several(&self, now: Instant) -> bool {
+        let mut members = self.lanes.iter().flatten().filter_map(|lane| lane.member(now));
+        let first = members.next();
+        members.any(|member| Some(member) != first)
+    }
+
     /// Sealed sender reports that are due.
     pub(crate) fn reports(&mut self, now: Instant, mut send: impl FnMut(Transmit)) {
         if self.reports_at.is_none_or(|at| now < at) {
             return;
         }
         self.reports_at = None;
+        if self.in_step && self.is_of_several(now) {
+            return;
+        }
         let (Some(seal), Some(path)) = (&mut self.seal, self.path) else { return };
         for lane in self.lanes.iter_mut().flatten() {
             let Some(report) = lane.report(now) else { continue };

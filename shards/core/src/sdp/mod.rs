@@ -45,15 +45,24 @@ impl Dress {
         let mut out = String::with_capacity(sdp.len() + 256);
         let mut at = 0;
         let mut current: Option<&SectionDress> = None;
+        let mut homeless = String::new();
         for line in sdp.lines() {
             if line.starts_with("m=") {
                 let mid = mids.get(at).copied().unwrap_or("");
                 current = self.sections.iter().find(|section| section.mid == mid);
                 at += 1;
             }
+            let refused = current.is_some_and(|section| section.refused);
+            // str0m has them in the first section. Nobody reads them in a refused one, so they move on
+            // to the next (RFC 8843 §7.3.1: that one is tagged then).
+            let to =
+                if refused && line.starts_with("a=candidate:") { &mut homeless } else { &mut out };
             if let Some(line) = self.line(line, current) {
-                out.push_str(&line);
-                out.push_str("\r\n");
+                to.push_str(&line);
+                to.push_str("\r\n");
+            }
+            if at > 0 && !refused && line.starts_with("c=") {
+                out.push_str(&std::mem::take(&mut homeless));
             }
         }
         out
@@ -240,6 +249,23 @@ mod tests {
                 "a=inactive",
             ]
         );
+    }
+
+    #[test]
+    fn candidates_leave_a_refused_section() {
+        let sdp = "v=0\r\nm=audio 9 X 1\r\nc=IN IP4 0.0.0.0\r\na=candidate:1\r\na=candidate:2\r\na=mid:0\r\n\
+            m=audio 9 X 1\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n\
+            m=video 9 X 96\r\nc=IN IP4 0.0.0.0\r\na=mid:2\r\n";
+        let refused =
+            |mid: &str| SectionDress { mid: mid.to_owned(), refused: true, ..Default::default() };
+        for (mids, home) in [(&[][..], 0), (&["0"][..], 1), (&["0", "1"][..], 2)] {
+            let sections = mids.iter().map(|mid| refused(mid)).collect();
+            let out = Dress { sections, ..Dress::default() }.apply(sdp);
+            let at: Vec<usize> =
+                out.split("\r\nm=").skip(1).map(|s| s.matches("a=candidate:").count()).collect();
+            let want: Vec<usize> = (0..3).map(|place| if place == home { 2 } else { 0 }).collect();
+            assert_eq!(at, want, "{out}");
+        }
     }
 
     #[test]

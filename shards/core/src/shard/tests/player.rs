@@ -63,3 +63,47 @@ fn tracks_take_turns_in_one_stream_without_a_word() {
     assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
     assert_eq!(descriptions(&scene), 1, "its one answer");
 }
+
+#[test]
+fn clocks_of_several_members_are_not_told_of() {
+    for (members, told) in [(["PA_a", "PA_a"], true), (["PA_a", "PA_b"], false)] {
+        let mut scene = Scene::new();
+        for n in 0..2 {
+            scene.open(n);
+            scene.publish(n, n as u64 + 1, Kind::Video, "cam");
+            scene.offer(n, &[(MediaKind::Video, Direction::SendOnly, "cam")]);
+        }
+        let address = SocketAddr::from(([10, 0, 1, 3], 5_000));
+        scene.open_as(2, Role::Play, Transport::Udp, address);
+        let section = (MediaKind::Video, Direction::RecvOnly, "x");
+        scene.offer(2, &[section, section]);
+        for (track, member) in (1..).zip(members) {
+            scene.command(Command::Subscribe(Subscribe {
+                session: session(2),
+                track: TrackId(track),
+                home: ShardId(0),
+                kind: Kind::Video,
+                stream_label: format!("{member}|camera"),
+                track_label: format!("TR_{track}"),
+            }));
+        }
+        scene.pass(Duration::from_millis(500));
+        let mids = [scene.mid(0), scene.mid(1)];
+        for seq in 1..100 {
+            for (n, mid) in mids.iter().enumerate() {
+                scene.send(n, *mid, seq, if seq == 1 { KEY } else { DELTA });
+            }
+            scene.pass(Duration::from_millis(50));
+        }
+        let player = &scene.clients[2];
+        assert!(player.packets.len() > 190, "{}", player.packets.len());
+        let streams: Vec<u32> = player.packets.iter().map(|packet| *packet.header.ssrc).collect();
+        let of_stream = |sealed: &&Vec<u8>| {
+            let from = u32::from_be_bytes(sealed[4..8].try_into().unwrap());
+            streams.contains(&from)
+        };
+        let reports = player.reports.iter().filter(of_stream).count();
+        assert_eq!(reports > 4, told, "{reports} reports of {members:?}");
+        assert!(told || reports <= 1, "{reports} reports of {members:?}");
+    }
+}
