@@ -7,7 +7,7 @@ use livekit_protocol as proto;
 use serde::Deserialize;
 
 use crate::edge::decode::{self, DecodeError};
-use crate::model::member::{ClientTraits, Identity, Wire};
+use crate::model::member::{ClientTraits, Identity, Naming, Wire};
 use crate::model::message::{Join, Resume};
 use crate::token::Verified;
 
@@ -25,7 +25,8 @@ pub(crate) struct Params {
     pub reconnect: Option<String>,
     pub sid: Option<String>,
     pub client_protocol: Option<String>,
-    pub browser: Option<String>,
+    pub sdk: Option<String>,
+    pub version: Option<String>,
 }
 
 /// What a client wants.
@@ -81,10 +82,21 @@ fn read_query(params: Params, token: Verified) -> Result<Entry, EntryError> {
     let traits = ClientTraits {
         protocol: params.client_protocol.and_then(|text| text.parse().ok()).unwrap_or(0),
         capabilities: Vec::new(),
-        own_track_ids: params.browser.is_some_and(|name| name.eq_ignore_ascii_case("firefox")),
+        naming: naming(params.sdk.as_deref(), params.version.as_deref()),
     };
     let auto_subscribe = yes(&params.auto_subscribe).unwrap_or(true);
     Ok(Entry::Join(Box::new(join(Wire::Two, token, auto_subscribe, traits))))
+}
+
+/// Of a client with two connections. The JavaScript SDK reads `mid_to_track_id` of an offer from 2.16 on.
+fn naming(sdk: Option<&str>, version: Option<&str>) -> Naming {
+    let mut parts = version.unwrap_or_default().split('.').map(|part| part.parse::<u32>().ok());
+    let version = (parts.next().flatten(), parts.next().flatten());
+    if sdk == Some("js") && version >= (Some(2), Some(16)) {
+        Naming::SectionUnlessSid
+    } else {
+        Naming::Stream
+    }
 }
 
 fn read_join_request(request: proto::JoinRequest, token: Verified) -> Result<Entry, EntryError> {
@@ -102,8 +114,8 @@ fn read_join_request(request: proto::JoinRequest, token: Verified) -> Result<Ent
     let info = request.client_info.unwrap_or_default();
     let capabilities = info.capabilities.into_iter().take(CAPABILITIES_MAX).collect();
     // On this connection all SDKs go by sections.
-    let own_track_ids = false;
-    let traits = ClientTraits { protocol: info.client_protocol, capabilities, own_track_ids };
+    let naming = Naming::Section;
+    let traits = ClientTraits { protocol: info.client_protocol, capabilities, naming };
     let auto_subscribe = request.connection_settings.is_none_or(|settings| settings.auto_subscribe);
     let mut join = join(Wire::One, token, auto_subscribe, traits);
     if join.permissions.update_own {
@@ -151,5 +163,27 @@ fn join(wire: Wire, token: Verified, auto_subscribe: bool, traits: ClientTraits)
         traits,
         tracks: Vec::new(),
         offer: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sdks_that_go_by_sections_table() {
+        for (sdk, version, want) in [
+            (Some("js"), Some("2.23.0"), Naming::SectionUnlessSid),
+            (Some("js"), Some("2.16.0"), Naming::SectionUnlessSid),
+            (Some("js"), Some("3.0.0-rc1"), Naming::SectionUnlessSid),
+            (Some("js"), Some("2.15.7"), Naming::Stream),
+            (Some("js"), Some("2"), Naming::Stream),
+            (Some("js"), Some("new"), Naming::Stream),
+            (Some("js"), None, Naming::Stream),
+            (Some("python"), Some("9.9.9"), Naming::Stream),
+            (None, None, Naming::Stream),
+        ] {
+            assert_eq!(naming(sdk, version), want, "{sdk:?} {version:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::model::RoomRecord;
 use crate::model::member::Member;
 
 /// Changes with every change of [`Member`] or [`RoomRecord`].
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 fn options() -> impl Options {
     bincode::DefaultOptions::new()

@@ -151,8 +151,21 @@ pub(crate) struct ClientTraits {
     pub protocol: i32,
     /// What it can do towards other clients.
     pub capabilities: Vec<i32>,
-    /// It gives received tracks ids of its own, and its SDK may be too old to ask for their sections.
-    pub own_track_ids: bool,
+    /// How its SDK finds out whose track it received.
+    pub naming: Naming,
+}
+
+/// How an SDK finds out which track a received one is. A section keeps the id of the first track that was
+/// in it for as long as the browser lives, so an id says nothing once a section was used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Naming {
+    /// By the stream, which must hold the track's sid: no two tracks share one.
+    #[default]
+    Stream,
+    /// By the section.
+    Section,
+    /// By the section, unless the track's id looks like a sid.
+    SectionUnlessSid,
 }
 
 /// One track towards one member.

@@ -5,7 +5,7 @@ use antipode_base::ids::{MemberId, RoomId, TrackId};
 use antipode_base::limits::SUBSCRIPTIONS_PER_SESSION_MAX;
 
 use super::Model;
-use super::member::{ClientTraits, Subscription};
+use super::member::{ClientTraits, Naming, Subscription};
 use super::message::ToClient;
 use super::track::{Source, Track, Viewing};
 
@@ -124,7 +124,7 @@ impl Model {
             home: from.seat.shard,
             kind: source.spec.kind,
             stream_label: stream_label(&from.sid, source, &to.traits),
-            track_label: source.sid.clone(),
+            track_label: track_label(source, &to.traits),
         };
         let seat = to.seat;
         let viewing = to.subscriptions.get(&track).and_then(|subscription| subscription.viewing);
@@ -298,9 +298,16 @@ fn stream_label(member: &str, track: &Track, viewer: &ClientTraits) -> String {
         Source::ScreenShare | Source::ScreenShareAudio => Some(Source::ScreenShare),
         Source::Unknown => None,
     };
-    match shared.filter(|_| !viewer.own_track_ids) {
+    match shared.filter(|_| viewer.naming != Naming::Stream) {
         Some(source) => format!("{member}|{}", source.claim()),
         None => format!("{member}|{}", track.sid),
+    }
+}
+
+fn track_label(track: &Track, viewer: &ClientTraits) -> String {
+    match viewer.naming {
+        Naming::Stream | Naming::Section => track.sid.clone(),
+        Naming::SectionUnlessSid => format!("track-{}", track.sid),
     }
 }
 
@@ -311,7 +318,7 @@ mod tests {
 
     #[test]
     fn what_is_to_be_played_in_step_is_in_one_stream() {
-        let own_ids = ClientTraits { own_track_ids: true, ..ClientTraits::default() };
+        let named = |naming| ClientTraits { naming, ..ClientTraits::default() };
         for (source, want) in [
             (Source::Camera, "PA_a|camera"),
             (Source::Microphone, "PA_a|camera"),
@@ -322,8 +329,14 @@ mod tests {
             let mut track = track(&[]);
             track.sid = "TR_b".to_owned();
             track.spec.source = source;
-            assert_eq!(stream_label("PA_a", &track, &ClientTraits::default()), want);
-            assert_eq!(stream_label("PA_a", &track, &own_ids), "PA_a|TR_b");
+            for (naming, stream, id) in [
+                (Naming::Section, want, "TR_b"),
+                (Naming::SectionUnlessSid, want, "track-TR_b"),
+                (Naming::Stream, "PA_a|TR_b", "TR_b"),
+            ] {
+                assert_eq!(stream_label("PA_a", &track, &named(naming)), stream);
+                assert_eq!(track_label(&track, &named(naming)), id);
+            }
         }
     }
 }

@@ -187,7 +187,7 @@ impl Session {
 
     /// Lets time pass and drains. Also ends a session whose peer never came or went silent.
     pub(crate) fn turn(&mut self, now: Instant, fx: &mut Effects) {
-        if now >= self.patience() {
+        if self.patience().is_some_and(|patience| now >= patience) {
             fx.ended = Some(EndReason::TimedOut);
             return;
         }
@@ -207,12 +207,19 @@ impl Session {
         let own =
             [self.egress.reports_at(), self.egress.probe_at(), self.allocate_at, self.pace_at];
         let own = own.into_iter().flatten().min().unwrap_or(deadline);
-        self.deadline = deadline.min(own).min(self.patience());
+        self.deadline = deadline.min(own).min(self.patience().unwrap_or(own));
     }
 
-    /// When a peer that stays silent is given up.
-    fn patience(&self) -> Instant {
-        if self.connected { self.consented + CONSENT } else { self.opened + CONNECT_TIMEOUT }
+    /// When a peer that stays silent is given up. One of two connections waits for ever for its first
+    /// offer, since who only watches never makes one: the other connection shows that it lives.
+    fn patience(&self) -> Option<Instant> {
+        if self.connected {
+            Some(self.consented + CONSENT)
+        } else if self.role == Role::Publish && !self.negotiation.has_offer() {
+            None
+        } else {
+            Some(self.opened + CONNECT_TIMEOUT)
+        }
     }
 
     /// Polls str0m until it hands back its timeout. The only place that does.

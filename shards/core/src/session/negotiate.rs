@@ -71,6 +71,11 @@ impl Negotiation {
             next_credentials: None,
         }
     }
+
+    /// Whether the client has offered anything.
+    pub(crate) fn has_offer(&self) -> bool {
+        self.offers > 0
+    }
 }
 
 impl Session {
@@ -185,6 +190,9 @@ impl Session {
         }
         // An answer is taken, or the session cannot go on.
         self.slots.taken();
+        if !self.negotiation.has_offer() {
+            self.opened = now;
+        }
         self.negotiation.offers += 1;
         self.negotiation.asked = false;
         self.negotiation.wanted = !player && (audio > 0 || video > 0);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use antipode_base::command::{CloseReason, Command, Grants, OpenSession, Role, Subscribe};
 use antipode_base::ids::{MemberId, RoomId, SessionId, ShardId, TrackId};
+use antipode_base::limits::CONNECT_TIMEOUT;
 use antipode_base::media::{Kind, Source};
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::verdict::DropReason;
@@ -472,4 +473,19 @@ fn who_may_not_publish_is_not_heard() {
     scene.send(0, mid, 1, KEY);
     assert_eq!(scene.clients[1].packets.len(), 0);
     assert_eq!(scene.shard.stats().drops.get(DropReason::NotPermitted), 1);
+}
+
+#[test]
+fn who_only_watches_never_offers_and_stays() {
+    let mut scene = Scene::new();
+    for (n, role) in [Role::Publish, Role::Both].into_iter().enumerate() {
+        let address = SocketAddr::from(([10, 0, 1, n as u8 + 1], 5_000));
+        scene.open_as(n, role, Transport::Udp, address);
+    }
+    scene.pass(CONNECT_TIMEOUT + Duration::from_secs(1));
+    let ended = |n| {
+        let of = move |notice: &&Notice| matches!(notice, Notice::SessionEnded { session: id, .. } if *id == session(n));
+        scene.notices.iter().filter(of).count()
+    };
+    assert_eq!((ended(0), ended(1)), (0, 1));
 }

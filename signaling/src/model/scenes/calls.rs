@@ -65,7 +65,7 @@ fn two_members_join_publish_subscribe_and_leave() {
         track,
         home: ShardId(0),
         kind: Kind::Video,
-        stream_label: format!("{}|camera", alice.sid),
+        stream_label: format!("{}|{track_sid}", alice.sid),
         track_label: track_sid.clone(),
     });
     assert_eq!(commands.len(), 3, "{commands:?}");
