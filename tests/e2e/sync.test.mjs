@@ -20,7 +20,6 @@ for (const v0 of ['0', '1']) {
       await clap(alice.page, ROOM);
       const figures = await skew(bob.page, ROOM);
       note(JSON.stringify(figures));
-      assert.ok(Math.abs(figures.believedMs) < SKEW_MS_MAX, JSON.stringify(figures));
       assert.ok(Math.abs(figures.heardBehindSeenMs) < NOTED_MS_MAX, JSON.stringify(figures));
     });
 }

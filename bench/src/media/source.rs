@@ -19,6 +19,11 @@ const KEYFRAME_FRAMES: u64 = 10;
 const KEYFRAME_INTERVAL_MIN: u64 = SECOND / 4;
 /// A source that was not called for so long starts anew instead of catching up.
 const LATE_MAX: u64 = SECOND / 2;
+/// What a pacer sends at once is what it may send in this time: libwebrtc's default, with which most
+/// frames leave in one piece.
+const BURST: u64 = 40_000_000;
+/// And no more than this, lest it overflow a socket's buffer.
+const BURST_BYTES_MAX: usize = 63_000;
 const AUDIO_INTERVAL: u64 = 20_000_000;
 /// Bytes of an Opus packet while somebody speaks (40 kbit/s) and pauses.
 const SPEECH: usize = 100;
@@ -108,6 +113,12 @@ struct Stream {
     wants_keyframe: bool,
     keyframe_at: u64,
     queue: VecDeque<Waiting>,
+    /// When the pacer will have caught up with all that it was given.
+    paced_until: u64,
+    /// When its latest burst began.
+    burst_at: u64,
+    /// What it holds.
+    burst_bytes: usize,
 }
 
 /// See the module's documentation.
@@ -144,6 +155,9 @@ impl Source {
             wants_keyframe: true,
             keyframe_at: 0,
             queue: VecDeque::new(),
+            paced_until: 0,
+            burst_at: 0,
+            burst_bytes: 0,
         });
         let streams = streams.collect();
         let filler = (0..PAYLOAD_MAX).map(|_| dice.below(256) as u8).collect();
@@ -291,7 +305,7 @@ impl Source {
 }
 
 impl Stream {
-    /// Cuts a frame into equal packets, spread as a pacer of 2.5 times the bitrate would.
+    /// Cuts a frame into equal packets and gives them to the pacer.
     fn packetize(&mut self, codec: Codec, at: u64, keyframe: bool, bytes: usize, timestamp: u32) {
         let picture = self.picture;
         let room = PAYLOAD_MAX - HEADER_MAX;
@@ -301,35 +315,32 @@ impl Stream {
             self.wants_keyframe = true;
             return;
         }
-        let mut due = self.queue.back().map_or(at, |last| last.due.max(at));
-        let gap =
-            |bytes: usize| bytes as u64 * 8 * SECOND * 2 / 5 / u64::from(self.shape.bitrate.max(1));
         if codec == Codec::H264 && keyframe {
             let place = Place { first: true, last: false, keyframe };
-            let bytes = MARK_LEN;
-            self.queue.push_back(Waiting {
-                due,
-                place,
-                parameters: true,
-                picture,
-                timestamp,
-                bytes,
-            });
-            due += gap(bytes);
+            let (due, bytes) = (self.pace(at, MARK_LEN), MARK_LEN);
+            let parameters = true;
+            self.queue.push_back(Waiting { due, place, parameters, picture, timestamp, bytes });
         }
         for index in 0..count {
             let place = Place { first: index == 0, last: index + 1 == count, keyframe };
-            let bytes = bytes / count;
-            self.queue.push_back(Waiting {
-                due,
-                place,
-                parameters: false,
-                picture,
-                timestamp,
-                bytes,
-            });
-            due += gap(bytes);
+            let (due, bytes) = (self.pace(at, bytes / count), bytes / count);
+            let parameters = false;
+            self.queue.push_back(Waiting { due, place, parameters, picture, timestamp, bytes });
         }
+    }
+
+    /// When the pacer lets a packet go that it gets at `at`.
+    fn pace(&mut self, at: u64, bytes: usize) -> u64 {
+        let full = self.burst_bytes + bytes > BURST_BYTES_MAX;
+        if self.paced_until <= at {
+            (self.paced_until, self.burst_at, self.burst_bytes) = (at, at, 0);
+        } else if full || self.paced_until >= self.burst_at + BURST {
+            (self.burst_at, self.burst_bytes) = (self.paced_until, 0);
+        }
+        self.burst_bytes += bytes;
+        let bitrate = u64::from(self.shape.bitrate.max(1));
+        self.paced_until += bytes as u64 * 8 * SECOND * 2 / 5 / bitrate;
+        self.burst_at.max(at)
     }
 
     /// The next packet's mark; also moves the RTP sequence on.

@@ -101,11 +101,14 @@ async fn perform(plan: Plan, args: &LoadArgs) -> Result<Report, BenchError> {
     let done = act(&plan, args, &mut company, &meter, &mut report).await;
     company.leave().await;
     company.fill(&mut report);
-    // What was counted before it failed is worth keeping, unless nothing was.
+    // What was seen before it failed is worth keeping, unless nobody even came in.
     match done {
-        Err(error) if report.seconds == 0.0 => Err(error),
+        Err(error) if report.connected == 0 => Err(error),
         Err(error) => {
-            report.fault(error.to_string());
+            // An interruption says so by itself.
+            if !report.interrupted {
+                report.fault(error.to_string());
+            }
             report.judge();
             Ok(report)
         }

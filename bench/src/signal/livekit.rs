@@ -3,7 +3,7 @@
 //! | | one peer connection, `/rtc/v1` | two, `/rtc` |
 //! | --- | --- | --- |
 //! | first offer | the client's, within the address | the server's, of the connection that receives |
-//! | tracks of others | go to sections of the client's offer; the server asks for more | the server offers |
+//! | tracks of others | go to the client's sections; the server says when it needs more | new offers |
 //! | own tracks | in the client's next offer | on the connection that sends, which the client offers |
 //!
 //! Either way a client announces its tracks, waits until all are known, and then offers them.

@@ -1,4 +1,4 @@
-//! What one stream tells of its packets.
+//! One receiver's stream, packet by packet.
 
 use super::*;
 

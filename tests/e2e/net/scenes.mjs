@@ -119,11 +119,11 @@ export async function lossUpstream(play) {
 
 const SLIGHT_LOSS = { loss: 0.03 };
 
-/** The same of AV1 whose layers, of this mode, are in one stream. */
-export async function lossOfAv1(play, mode) {
+/** The same of a codec whose layers, of this mode, are in one stream. */
+export async function lossOfLayers(play, codec, mode) {
   const alice = await play.enter('alice', { camera: true });
   await alice.call('publishMicrophone');
-  await alice.call('publishVideo', { ...SMALL_CAMERA, codec: 'av1', mode });
+  await alice.call('publishVideo', { ...SMALL_CAMERA, codec, mode });
   const bob = await play.enter('bob', { wire: 'tun' });
   return impaired(bob.spot, SLIGHT_LOSS, bob, SMALL_CAMERA);
 }

@@ -12,7 +12,7 @@ use antipode_relay::packet::{Packet, SenderClock};
 use super::redundancy::Redundancy;
 use super::rtcp::SenderReport;
 use super::wire::ExtensionIds;
-use crate::forward::{Rewrite, Shift};
+use crate::forward::{Rewrite, Shift, Target};
 use crate::payload::dependency::{self, DESCRIPTOR_MAX, Structure};
 
 /// Reports while the stream runs (RFC 3550 §6.2 asks for no more than every 5 s; sound and picture
@@ -27,6 +27,7 @@ struct Stretch {
     ext_seq_to: u64,
     track: TrackId,
     stream: Layer,
+    within: Option<Target>,
     shift: Shift,
 }
 
@@ -39,8 +40,17 @@ pub(crate) struct Origin {
     pub(crate) stream: Layer,
     /// Its extended sequence number there.
     pub(crate) ext_seq: u64,
+    /// What the viewer got of the stream.
+    within: Option<Target>,
     /// From there to here.
-    pub(crate) shift: Shift,
+    shift: Shift,
+}
+
+impl Origin {
+    /// How the packet was written.
+    pub(crate) fn rewrite(&self, packet: &Packet) -> Rewrite {
+        self.shift.apply(packet, self.within)
+    }
 }
 
 /// The last packet, for reports.
@@ -193,7 +203,7 @@ impl Lane {
     fn stretch(&mut self, rewrite: &Rewrite, packet: &Packet) {
         if let Some(last) = self.stretches.back_mut()
             && (last.track, last.stream) == (packet.track, packet.stream())
-            && last.shift == rewrite.shift
+            && (last.shift, last.within) == (rewrite.shift, rewrite.within)
         {
             last.ext_seq_to = rewrite.ext_seq;
             return;
@@ -211,6 +221,7 @@ impl Lane {
             ext_seq_to: rewrite.ext_seq,
             track: packet.track,
             stream: packet.stream(),
+            within: rewrite.within,
             shift: rewrite.shift,
         });
     }
@@ -241,6 +252,7 @@ impl Lane {
             track: stretch.track,
             stream: stretch.stream,
             ext_seq: stretch.shift.input(ext_seq),
+            within: stretch.within,
             shift: stretch.shift,
         })
     }

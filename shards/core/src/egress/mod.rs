@@ -290,7 +290,7 @@ impl Egress {
         let seal = self.seal.as_mut()?;
         let lane = self.lanes.get_mut(repeat.slot)?.as_mut()?;
         let (ssrc, payload_type) = (lane.repair_ssrc?, lane.repair_type?);
-        let rewrite = repeat.origin.shift.apply(packet);
+        let rewrite = repeat.origin.rewrite(packet);
         let ext_seq = lane.next_repair_seq();
         self.transport_seq += 1;
         let header = Header {

@@ -19,7 +19,6 @@ mod track;
 
 pub(crate) use keyframes::Ask;
 pub(crate) use rewriter::{Rewrite, Rewriter, Shift};
-#[cfg(test)]
 pub(crate) use selector::Target;
 pub(crate) use subscription::Subscription;
 pub(crate) use track::{Fabric, Hop, Origin, Remote, Sink, Track};

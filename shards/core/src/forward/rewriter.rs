@@ -35,7 +35,8 @@ pub(crate) struct Rewrite {
     pub(crate) tl0_pic_idx: u8,
     /// Frame number of the dependency descriptor, where the packet has one.
     pub(crate) frame_number: u16,
-    /// Up to which layers the viewer gets the stream, where its descriptors are to say so.
+    /// Up to which layers the viewer gets the stream, where that is not plain: its descriptors say so, and
+    /// the marker bit follows from it.
     pub(crate) within: Option<Target>,
     /// RTP marker bit: the last packet of the picture that this viewer gets.
     pub(crate) marker: bool,
@@ -54,9 +55,10 @@ pub(crate) struct Shift {
 }
 
 impl Shift {
-    /// The numbers of a packet of that stream.
-    pub(crate) fn apply(self, packet: &Packet) -> Rewrite {
-        self.shifted(packet).rewrite(self, packet.marker)
+    /// The numbers of a packet of that stream, of which the viewer got what is `within`.
+    pub(crate) fn apply(self, packet: &Packet, within: Option<Target>) -> Rewrite {
+        let marker = packet.marker || within.is_some_and(|target| target.ends(packet));
+        Rewrite { within, ..self.shifted(packet).rewrite(self, marker) }
     }
 
     /// The input's extended sequence number behind the viewer's.
@@ -411,6 +413,6 @@ mod tests {
             rewriter.go_on(&at(501, Some(301)), false).unwrap(),
         ];
         assert_eq!(out.map(|rewrite| rewrite.frame_number), [0xffff, 1, 1, 1, 2, 3]);
-        assert_eq!(out[5].shift.apply(&at(501, Some(301))).frame_number, 3, "as repeated");
+        assert_eq!(out[5].shift.apply(&at(501, Some(301)), None).frame_number, 3, "as repeated");
     }
 }

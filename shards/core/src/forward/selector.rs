@@ -36,6 +36,13 @@ pub(crate) struct Target {
     pub(crate) temporal: u8,
 }
 
+impl Target {
+    /// Whether this packet ends a picture of which the layers above are left out.
+    pub(super) fn ends(self, packet: &Packet) -> bool {
+        packet.mark.svc && packet.mark.ends && packet.layer == self.layer
+    }
+}
+
 /// The state of the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selector {
@@ -200,7 +207,8 @@ impl Sent {
 
     /// Whether this packet ends what the viewer gets of its picture.
     fn ends(&self, packet: &Packet) -> bool {
-        packet.marker || (packet.mark.svc && packet.mark.ends && packet.layer == self.layer)
+        let Sent { layer, temporal, .. } = *self;
+        packet.marker || Target { layer, temporal }.ends(packet)
     }
 }
 

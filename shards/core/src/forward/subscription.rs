@@ -143,9 +143,11 @@ impl Subscription {
         (!self.waits()).then(|| self.rewriter.newest())
     }
 
-    /// What the descriptor of a packet shall say that the viewer gets.
+    /// What the viewer gets of a stream in which it could get less than all.
     fn within(&self, packet: &Packet) -> Option<Target> {
-        packet.descriptor.as_ref()?;
+        if packet.descriptor.is_none() && !packet.mark.svc {
+            return None;
+        }
         let sent = self.selector.sent()?;
         // Of a simulcast the viewer gets the whole of one stream, whatever is in it.
         let layer = if packet.mark.svc { sent.layer } else { Layer(u8::MAX) };

@@ -341,9 +341,7 @@ impl Fabric {
                 fanned.need.0 |= 1 << layer;
             }
             let sent = match offered.verdict {
-                Verdict::Forward(rewrite) => {
-                    sink.to_session(viewer.session, viewer.slot, rewrite, packet)
-                }
+                Verdict::Forward(rewrite) => hand(viewer, rewrite, packet, sink),
                 Verdict::Drop(reason) => Err(reason),
             };
             match sent {
@@ -445,9 +443,26 @@ fn viewer_gets<'a>(
     let mut sent = 0;
     for packet in packets {
         if let Verdict::Forward(rewrite) = viewer.offer(packet, active).verdict {
-            let taken = sink.to_session(viewer.session, viewer.slot, rewrite, packet);
-            sent += usize::from(taken.is_ok());
+            sent += usize::from(hand(viewer, rewrite, packet, sink).is_ok());
         }
     }
     sent
 }
+
+/// Hands a numbered packet over. One that finds no room to wait is missed for ever, since nothing knows
+/// how to send it again: the viewer goes on with a keyframe.
+fn hand(
+    viewer: &mut Subscription,
+    rewrite: Rewrite,
+    packet: &Packet,
+    sink: &mut impl Sink,
+) -> Result<(), DropReason> {
+    let handed = sink.to_session(viewer.session, viewer.slot, rewrite, packet);
+    if handed == Err(DropReason::PacerFull) {
+        viewer.restart();
+    }
+    handed
+}
+
+#[cfg(test)]
+mod tests;

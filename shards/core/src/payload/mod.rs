@@ -85,17 +85,26 @@ fn h264_keyframe(payload: &[u8]) -> Option<bool> {
     }
 }
 
-/// RFC 7798 §4.4: an IRAP slice (types 16..=23) or a parameter set (32..=34).
+/// RFC 7798 §4.4: a video or sequence parameter set (types 32 and 33), or the first slice of an IRAP
+/// picture (16..=23). A picture parameter set alone may come between any two pictures.
 fn h265_keyframe(payload: &[u8]) -> Option<bool> {
     let kind = |byte: u8| byte >> 1 & 0x3f;
-    let starts = |kind: u8| matches!(kind, 16..=23 | 32..=34);
+    // Behind a slice's header of two bytes: first_slice_segment_in_pic_flag (H.265 §7.3.6.1).
+    let starts = |kind: u8, slice: Option<&u8>| match kind {
+        16..=23 => slice.is_some_and(|byte| byte & 0x80 != 0),
+        other => matches!(other, 32 | 33),
+    };
+    let unit_starts =
+        |unit: &[u8]| unit.first().is_some_and(|byte| starts(kind(*byte), unit.get(2)));
     payload.get(1)?;
     match kind(payload[0]) {
         // Aggregation packet.
-        48 => Some(units(payload.get(2..)?).any(|u| u.first().is_some_and(|b| starts(kind(*b))))),
-        // Fragmentation unit: S bit and the type.
-        49 => payload.get(2).map(|header| header & 0x80 != 0 && starts(header & 0x3f)),
-        other => Some(starts(other)),
+        48 => Some(units(payload.get(2..)?).any(unit_starts)),
+        // Fragmentation unit: S bit and the type, then what follows the unit's own header.
+        49 => {
+            payload.get(2).map(|header| header & 0x80 != 0 && starts(header & 0x3f, payload.get(3)))
+        }
+        _ => Some(unit_starts(payload)),
     }
 }
 
@@ -137,11 +146,24 @@ mod tests {
             (Codec::H264, &[0x7c, 0x85, 0], Some(true)),     // first fragment of an IDR
             (Codec::H264, &[0x7c, 0x05, 0], Some(false)),    // a later one
             (Codec::H264, &[0x7c], None),
-            (Codec::H265, &[0x40, 0x01, 0], Some(true)), // VPS
-            (Codec::H265, &[0x26, 0x01, 0], Some(true)), // IDR_W_RADL
-            (Codec::H265, &[0x02, 0x01, 0], Some(false)),
-            (Codec::H265, &[0x62, 0x01, 0x93], Some(true)), // first fragment of an IDR
-            (Codec::H265, &[0x60, 0x01, 0, 2, 0x40, 0x01], Some(true)),
+            // The beginnings of units as x265 wrote them, with two slices a picture.
+            (Codec::H265, &[0x40, 0x01, 0x0c, 0x01, 0xff], Some(true)), // VPS
+            (Codec::H265, &[0x42, 0x01, 0x01, 0x01, 0x60], Some(true)), // SPS
+            (Codec::H265, &[0x44, 0x01, 0xc0, 0x71, 0x80], Some(false)), // PPS
+            (Codec::H265, &[0x46, 0x01, 0x10], Some(false)),            // delimiter
+            (Codec::H265, &[0x4e, 0x01, 0x05, 0xff, 0xff], Some(false)), // SEI
+            (Codec::H265, &[0x28, 0x01, 0xad, 0xc0, 0xc7], Some(true)), // IDR_N_LP
+            (Codec::H265, &[0x28, 0x01, 0x33, 0x70], Some(false)),      // its second slice
+            (Codec::H265, &[0x2a, 0x01, 0xac, 0x0c, 0xf5], Some(true)), // CRA
+            (Codec::H265, &[0x02, 0x01, 0xd0, 0x09, 0x78], Some(false)), // TRAIL_R
+            // The first, a later and the last fragment of the IDR, and the first of its second slice.
+            (Codec::H265, &[0x62, 0x01, 0x94, 0xad, 0xc0], Some(true)),
+            (Codec::H265, &[0x62, 0x01, 0x14, 0xad, 0xc0], Some(false)),
+            (Codec::H265, &[0x62, 0x01, 0x54, 0xad], Some(false)),
+            (Codec::H265, &[0x62, 0x01, 0x94, 0x33, 0x70], Some(false)),
+            (Codec::H265, &[0x62, 0x01], None),
+            (Codec::H265, &[0x60, 0x01, 0, 3, 0x46, 1, 0x10, 0, 2, 0x40, 0x01], Some(true)),
+            (Codec::H265, &[0x60, 0x01, 0, 3, 0x02, 1, 0xd0, 0, 9, 0x40, 0x01], Some(false)),
             (Codec::H265, &[0x40], None),
             (Codec::Av1, &[0x18, 0x0a], Some(true)),
             (Codec::Av1, &[0x10, 0x32], Some(false)),

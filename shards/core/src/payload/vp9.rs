@@ -9,6 +9,8 @@
 //!   | structure ... |   V
 //! ```
 
+use std::sync::Arc;
+
 use antipode_relay::packet::{Mark, Pictures, Shape};
 
 use super::list::List;
@@ -22,6 +24,8 @@ const B: u8 = 0x08;
 const E: u8 = 0x04;
 const V: u8 = 0x02;
 const Z: u8 = 0x01;
+/// Of the layer indices: the frame needs the one of the next lower spatial layer.
+const D: u8 = 0x01;
 /// The 15-bit form of the picture id.
 const M: u8 = 0x80;
 /// Reference indices of one frame.
@@ -144,6 +148,18 @@ pub(crate) fn parse(payload: &[u8]) -> Result<Vp9, Malformed> {
     read(&mut Bytes { payload, at: 0 }).ok_or(Malformed)
 }
 
+/// A copy of the first packet of a frame, which says that the frame needs the one of the next lower spatial
+/// layer of its picture. `None` when it says so already, or is no such packet.
+pub(crate) fn tie(payload: &[u8]) -> Option<Arc<[u8]>> {
+    let vp9 = parse(payload).ok()?;
+    let open = vp9.layered && vp9.spatial > 0 && vp9.begins_frame && !vp9.inter_layer;
+    let id = vp9.picture_id.filter(|_| open)?;
+    let mut copy: Arc<[u8]> = payload.into();
+    let indices = Arc::get_mut(&mut copy)?.get_mut(id.at + 1 + usize::from(id.long))?;
+    *indices |= D;
+    Some(copy)
+}
+
 /// The payload, and how far it was read.
 struct Bytes<'a> {
     payload: &'a [u8],
@@ -186,7 +202,7 @@ fn read(bytes: &mut Bytes<'_>) -> Option<Vp9> {
         spatial,
         temporal: indices >> 5,
         switching_up: indices & 0x10 != 0,
-        inter_layer: indices & 0x01 != 0,
+        inter_layer: indices & D != 0,
         flexible: has(F),
         diffs,
         picture_id,
@@ -401,6 +417,26 @@ mod tests {
         let mut bare = [0x0c, 0x99];
         patch(&bare.clone(), &mut bare, 0xffff, 0xff);
         assert_eq!(bare, [0x0c, 0x99]);
+    }
+
+    #[test]
+    fn a_frame_can_be_tied_to_the_one_below_it() {
+        for (payload, want) in [
+            // I, P, L, B; 15 and 7 bits of picture id; temporal layer 1, spatial layer 2.
+            (
+                &[0xe8, 0x92, 0x34, 0x24, 0x07, 0x99][..],
+                Some(&[0xe8, 0x92, 0x34, 0x25, 7, 0x99][..]),
+            ),
+            (&[0xe8, 0x12, 0x24, 0x07, 0x99], Some(&[0xe8, 0x12, 0x25, 0x07, 0x99])),
+            // It is; of the lowest layer; not the first packet; without layers; cut short.
+            (&[0xe8, 0x12, 0x25, 0x07, 0x99], None),
+            (&[0xe8, 0x12, 0x20, 0x07, 0x99], None),
+            (&[0xe0, 0x12, 0x24, 0x07, 0x99], None),
+            (&[0xc8, 0x12, 0x99], None),
+            (&[0xe8, 0x92], None),
+        ] {
+            assert_eq!(tie(payload).as_deref(), want, "{payload:x?}");
+        }
     }
 
     #[test]

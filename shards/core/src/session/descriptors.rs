@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use antipode_base::limits::{LAYERS_MAX, TRACKS_PER_SESSION_MAX};
 use antipode_relay::packet::Mark;
-use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, Ssrc};
+use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RtpHeader, Ssrc};
 
 use crate::payload::Glance;
-use crate::payload::dependency::{self, DECODE_TARGETS_MAX, Descriptor, Dti, Structure, Unread};
+use crate::payload::dependency::{
+    self, DECODE_TARGETS_MAX, DESCRIPTOR_MAX, Descriptor, Dti, Structure, Unread,
+};
 
 /// The extension's name in descriptions, AV1 RTP specification §A.2.
 pub(crate) const URI: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 /// Streams whose structures are kept; with one more, the one that was kept longest is forgotten.
-const STREAMS_MAX: usize = TRACKS_PER_SESSION_MAX * LAYERS_MAX;
+pub(super) const STREAMS_MAX: usize = TRACKS_PER_SESSION_MAX * LAYERS_MAX;
 
 /// The extension as str0m is told of it.
 pub(crate) fn extension() -> Extension {
@@ -61,6 +63,31 @@ struct Known {
     /// The packet that it came with.
     ext_seq: u64,
     structure: Arc<Structure>,
+    /// The newest frame.
+    newest: Newest,
+}
+
+/// The newest frame of a stream.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    number: u16,
+    timestamp: u32,
+    /// It was the last one of its picture.
+    ended: bool,
+}
+
+impl Newest {
+    /// Whether another frame of spatial layer `above` has the one before it in its own picture, whether
+    /// that came or is late.
+    fn is_below(&self, number: u16, timestamp: u32, above: u8) -> bool {
+        let ahead = number.wrapping_sub(self.number);
+        let least = match self.timestamp == timestamp {
+            true => 1,
+            false if self.ended => 2,
+            false => return false,
+        };
+        above > 0 && (least..=u16::from(above) + 1).contains(&ahead)
+    }
 }
 
 /// The last structure of each stream of a session.
@@ -71,31 +98,50 @@ impl Structures {
     /// Replaces what the payload told of the packet's place by what its descriptor says, and keeps a
     /// structure that comes along.
     ///
+    /// Where spatial layers need one another in keyframes alone (`L3T3_KEY`), the descriptor is changed: a
+    /// frame then also needs the one below it in its picture. A browser takes a picture for whole once
+    /// its highest layer is there, whatever is missing below; it decodes that, throws away a lower frame
+    /// that was lost and comes again, and waits for it for ever.
+    ///
     /// # Errors
     /// See [`Unread`].
     pub(crate) fn place(
         &mut self,
-        ssrc: Ssrc,
+        header: &RtpHeader,
         ext_seq: u64,
-        bytes: &[u8],
+        bytes: &mut Arc<[u8]>,
         glance: Glance,
     ) -> Result<Glance, Unread> {
+        let (ssrc, timestamp) = (header.ssrc, header.timestamp);
         let at = self.0.iter().position(|known| known.ssrc == ssrc);
         let known = at.map(|at| &self.0[at].structure);
         let read = dependency::parse(bytes, known.map(|known| &**known))?;
         let structure = read.attached.as_ref().or(known);
         let glance = placed(&read, structure.ok_or(Unread::UnknownTemplate)?, glance);
+        let (number, ended) = (read.frame_number, header.marker);
+        let newest = Newest { number, timestamp, ended };
         if let Some(attached) = &read.attached {
+            let structure = attached.clone();
             match at {
                 // A late keyframe is of the past.
                 Some(at) if self.0[at].ext_seq > ext_seq => {}
-                Some(at) => self.0[at] = Known { ssrc, ext_seq, structure: attached.clone() },
+                Some(at) => self.0[at] = Known { ssrc, ext_seq, structure, newest },
                 None => {
                     if self.0.len() == STREAMS_MAX {
                         self.0.remove(0);
                     }
-                    self.0.push(Known { ssrc, ext_seq, structure: attached.clone() });
+                    self.0.push(Known { ssrc, ext_seq, structure, newest });
                 }
+            }
+        } else if let Some(known) = at.map(|at| &mut self.0[at]) {
+            if read.starts_frame && known.newest.is_below(number, timestamp, read.spatial) {
+                let mut out = [0; DESCRIPTOR_MAX];
+                if let Some(tied) = dependency::tie(bytes, &known.structure, &mut out) {
+                    *bytes = tied.into();
+                }
+            }
+            if number.wrapping_sub(known.newest.number) < 1 << 15 {
+                known.newest = newest;
             }
         }
         Ok(glance)
@@ -135,7 +181,8 @@ mod tests {
     fn read(structures: &mut Structures, ssrc: u32, seq: u64, bytes: &[u8]) -> Option<Glance> {
         // The first byte of a payload that says nothing: no keyframe, no new sequence.
         let glance = crate::payload::glance(Codec::Av1, &[0x10]).unwrap();
-        structures.place(ssrc.into(), seq, bytes, glance).ok()
+        let header = RtpHeader { ssrc: ssrc.into(), ..RtpHeader::default() };
+        structures.place(&header, seq, &mut bytes.into(), glance).ok()
     }
 
     #[test]
@@ -169,5 +216,45 @@ mod tests {
         assert_eq!(structures.0.len(), STREAMS_MAX);
         assert!(read(&mut structures, 0, 2, &[0xff, 1, 6]).is_none(), "forgotten");
         assert!(read(&mut structures, 1, 2, &[0xff, 1, 6]).is_some());
+    }
+
+    #[test]
+    fn what_was_of_one_picture_alone_stays_together() {
+        let mut structures = Structures::default();
+        let mut known = None;
+        // One after the other: time, frame, whether it shall need the frame before it.
+        for (seq, (timestamp, bytes, tied)) in [
+            (0, CHROMIUM_L3T3, false),
+            // Templates 5 and 10 are the second and third spatial layer; each needs its own last frame.
+            (3_000, "c00004", false),
+            (3_000, "c50005 1240", true),
+            (3_000, "ca0006 1240", true),
+            // Frame 8 of the second layer is late or lost: it was of this picture.
+            (6_000, "c00007", false),
+            (6_000, "ca0009 1240", true),
+            (6_000, "c50008 1240", false),
+            // The lower ones are all missing, and so may be the end of the picture before.
+            (9_000, "ca000c 1240", false),
+            (12_000, "ca000f 1240", true),
+            // A later packet of a frame is not asked what it needs, nor a frame that tells already.
+            (15_000, "0a0011 1240", false),
+            (18_000, "c00012", false),
+            (18_000, "c50013", false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            // The third layer ends a picture, but where it came before the second.
+            let marker = bytes.starts_with("ca") && seq != 5;
+            let before = hex(bytes);
+            let mut bytes: Arc<[u8]> = before.clone().into();
+            let glance = crate::payload::glance(Codec::Av1, &[0x10]).unwrap();
+            let header = RtpHeader { timestamp, marker, ..RtpHeader::default() };
+            structures.place(&header, seq as u64, &mut bytes, glance).unwrap();
+            let read = dependency::parse(&bytes, known.as_deref()).unwrap();
+            assert_eq!(*bytes != *before, tied, "{before:x?}");
+            assert!(read.diffs.contains(&1) || !tied, "{before:x?}");
+            known = read.attached.or(known);
+        }
     }
 }

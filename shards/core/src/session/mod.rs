@@ -13,6 +13,7 @@ mod outgoing;
 pub(crate) mod publications;
 pub(crate) mod slots;
 mod sound;
+mod ties;
 
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,7 @@ use negotiate::Negotiation;
 use outgoing::Waiting;
 use publications::{Incoming, NotLearned, Publications};
 use slots::Slots;
+use ties::Ties;
 
 /// RFC 7675 §5.1: consent expires 30 s after the last check that was answered.
 const CONSENT: Duration = Duration::from_secs(30);
@@ -102,6 +104,7 @@ pub(crate) struct Session {
     negotiation: Negotiation,
     codecs: CodecTable,
     structures: Structures,
+    ties: Ties,
     rtc: Rtc,
     opened: Instant,
     consented: Instant,
@@ -140,6 +143,7 @@ impl Session {
             negotiation: Negotiation::new(open.role),
             codecs: CodecTable::default(),
             structures: Structures::default(),
+            ties: Ties::default(),
             rtc,
             opened: now,
             consented: now,
@@ -279,7 +283,7 @@ impl Session {
     /// From str0m's packet to ours: parsed here once, for every viewer on every core.
     fn incoming(
         &mut self,
-        packet: RtpPacket,
+        mut packet: RtpPacket,
         now: Instant,
         fx: &mut Effects,
     ) -> Result<Packet, DropReason> {
@@ -298,9 +302,9 @@ impl Session {
         let mut glance = payload::glance(codec, &packet.payload)
             .map_err(|payload::Malformed| DropReason::PayloadMalformed)?;
         // VP8 and VP9 say it all in their payloads, and senders have them say less beside a descriptor.
-        let descriptor = descriptors::of(&header.ext_vals).filter(|_| codec == Codec::Av1);
-        if let Some(bytes) = &descriptor {
-            let placed = self.structures.place(header.ssrc, *packet.seq_no, bytes, glance);
+        let mut descriptor = descriptors::of(&header.ext_vals).filter(|_| codec == Codec::Av1);
+        if let Some(bytes) = &mut descriptor {
+            let placed = self.structures.place(header, *packet.seq_no, bytes, glance);
             glance = placed.map_err(|_| DropReason::DescriptorUnread)?;
         }
         let layer = match glance.layer.filter(|_| incoming.alone) {
@@ -310,6 +314,9 @@ impl Session {
         };
         // The streams of a simulcast have numberings of their own, whatever is in each.
         glance.mark.svc &= incoming.alone;
+        if codec == Codec::Vp9 && glance.mark.svc {
+            self.ties.tie(header, *packet.seq_no, layer.0, &mut packet.payload);
+        }
         Ok(Packet {
             track: incoming.track,
             layer,

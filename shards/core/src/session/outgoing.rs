@@ -45,6 +45,8 @@ impl Session {
         }
         let waiting = Waiting { slot, rewrite: *rewrite, packet: packet.clone() };
         if !self.pacer.wait(bytes, waiting) {
+            // A keyframe comes next, and should not stand behind what it replaces.
+            self.abandon(slot);
             return Err(DropReason::PacerFull);
         }
         self.pace_at = self.pacer.deadline(now);

@@ -135,10 +135,11 @@ impl Shard {
     /// A viewer begins, or its decoder lost the thread.
     pub(super) fn viewer_needs_keyframe(&mut self, key: usize, track: TrackId, now: Instant) {
         let Some(entry) = self.fabric.get_mut(track) else { return };
-        let active = entry.active(now);
+        let (active, svc) = (entry.active(now), entry.svc);
         let near = self.sessions.get(key).and_then(|session| session.slots.hop(track));
         let Some(viewer) = near.and_then(|near| entry.viewer(key, near)) else { return };
-        let layer = viewer.wanted(active);
+        // All layers of one stream begin with the lowest.
+        let layer = if svc { Layer::BASE } else { viewer.wanted(active) };
         self.ask_keyframe(track, layer, now);
     }
 

@@ -38,6 +38,8 @@ struct Client {
     packets: Vec<RtpPacket>,
     /// Sealed RTCP that came.
     reports: Vec<Vec<u8>>,
+    /// Media is lost on its way to it.
+    losing: bool,
     /// What it does with an offer.
     taking: Taking,
     /// Only its STUN reaches the shard: the rest lands on another one, which knows nothing of it.
@@ -118,6 +120,7 @@ impl Scene {
             connected: false,
             packets: Vec::new(),
             reports: Vec::new(),
+            losing: false,
             taking: Taking::Answered,
             astray: false,
         };
@@ -188,8 +191,12 @@ impl Scene {
                             transmit.destination,
                             &transmit.bytes,
                         );
-                        if matches!(transmit.bytes[..], [128..=191, 192..=223, ..]) {
-                            self.clients[n].reports.push(transmit.bytes.clone());
+                        match transmit.bytes[..] {
+                            [128..=191, 192..=223, ..] => {
+                                self.clients[n].reports.push(transmit.bytes.clone());
+                            }
+                            [128..=191, ..] if self.clients[n].losing => continue,
+                            _ => {}
                         }
                         let input = RtcInput::Receive(self.now, receive.unwrap());
                         self.clients[n].rtc.handle_input(input).unwrap();

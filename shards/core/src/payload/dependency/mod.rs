@@ -313,6 +313,47 @@ pub(crate) fn rewrite<'out>(
         .ok_or(Unread::Malformed)
 }
 
+/// Copies a descriptor, so that its frame also needs the one before it. `None` when it does already, when
+/// a decoder can start with it, or when it is not one that the structure in force can tell.
+pub(crate) fn tie<'out>(
+    bytes: &[u8],
+    structure: &Structure,
+    out: &'out mut [u8; DESCRIPTOR_MAX],
+) -> Option<&'out [u8]> {
+    let mut reader = BitReader::new(bytes);
+    let head = Mandatory::read(&mut reader)?;
+    let mut writer = BitWriter::new(out);
+    writer.copy(&mut BitReader::new(bytes), 8 * MANDATORY)?;
+    let flags = Flags::read(&mut reader, bytes.len())?;
+    if flags.structure {
+        return None;
+    }
+    Flags { diffs: true, ..flags }.write(&mut writer)?;
+    let each = usize::from(flags.active_targets) + 2 * usize::from(flags.dtis);
+    let end = reader.position() + each * structure.target_count();
+    writer.copy(&mut reader, end)?;
+    let mut diffs = match flags.diffs {
+        true => frame_diffs(&mut reader)?,
+        false => structure.template(head.template)?.diffs,
+    };
+    if diffs.is_empty() || diffs.contains(&1) {
+        return None;
+    }
+    diffs.push(1)?;
+    for diff in diffs.iter().map(|diff| u32::from(diff - 1)) {
+        let size = (u32::BITS - diff.leading_zeros()).div_ceil(4).max(1);
+        writer.put(size, 2)?;
+        writer.put(diff, 4 * size)?;
+    }
+    writer.put(0, 2)?;
+    if flags.chains {
+        let mut end = reader;
+        structure::chains(&mut end, structure.chain_count() as u32, 8)?;
+        writer.copy(&mut reader, end.position())?;
+    }
+    Some(writer.finish())
+}
+
 /// The fields behind the mask are moved as they are: they have one encoding each.
 fn masked<'out>(
     bytes: &[u8],

@@ -372,3 +372,33 @@ fn cut_or_flipped_descriptors_harm_nobody() {
         }
     }
 }
+
+#[test]
+fn a_frame_can_be_tied_to_the_one_before_it() {
+    let known = structure(&hex(CHROMIUM_L3T3));
+    for (bytes, tied) in [
+        // Temporal layer 1 with diffs of its own.
+        ("c20005 1a60201800", true),
+        // It needs the frame before it already.
+        ("c80008 5ffd1400706060", false),
+        // All from the templates: of the lowest and of the highest spatial layer.
+        ("c20005", true),
+        ("cb0006", false),
+        // The highest one needs what is three frames before it alone.
+        ("ca0006 1240", true),
+        (CHROMIUM_L3T3, false),
+    ] {
+        let bytes = hex(bytes);
+        let mut out = [0; DESCRIPTOR_MAX];
+        let written = tie(&bytes, &known, &mut out);
+        assert_eq!(written.is_some(), tied, "{bytes:x?}");
+        let Some(written) = written else { continue };
+        let mut want = parse(&bytes, Some(&known)).unwrap();
+        want.diffs.push(1).unwrap();
+        assert_eq!(parse(written, Some(&known)).unwrap(), want);
+        assert_eq!(tie(written, &known, &mut [0; DESCRIPTOR_MAX]), None, "once");
+    }
+    for cut in 0..8 {
+        tie(&hex("c20005 1a60201800")[..cut], &known, &mut [0; DESCRIPTOR_MAX]);
+    }
+}

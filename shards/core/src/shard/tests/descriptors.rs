@@ -3,6 +3,7 @@
 use antipode_base::command::Tune;
 use antipode_base::media::{Codec, Layer};
 use str0m::format::Codec as Format;
+use str0m::media::KeyframeRequestKind;
 use str0m::rtp::{Extension, ExtensionMap, ExtensionSerializer, ExtensionValues};
 
 use super::*;
@@ -162,4 +163,52 @@ fn who_does_not_take_extensions_of_both_forms_gets_no_descriptors() {
         send(&mut scene, 1, 1, &key);
         assert_eq!(got(&scene), [if mixed { key } else { Vec::new() }]);
     }
+}
+
+/// Three pictures of three spatial layers in a packet each, of which the viewer gets the lowest; the
+/// second one is lost on its way at first, or not. What the viewer got: time, marker, descriptor.
+fn lowest_layers(lossy: bool) -> Vec<(u32, bool, Vec<u8>)> {
+    let mut scene = call_in(Codec::Av1);
+    let tune = Tune { layer_max: Layer(0), ..Tune::default() };
+    scene.command(Command::Tune { session: session(1), track: TrackId(1), tune });
+    send(&mut scene, 1, 1, &hex(CHROMIUM_L3T3));
+    for picture in 2..5 {
+        scene.clients[1].losing = lossy && picture == 3;
+        let seq = u64::from(picture) * 3;
+        // Templates 0, 1 and 2 are the lowest temporal layer of the three spatial ones.
+        for (layer, byte) in [0xc1, 0xc6, 0xcb].into_iter().enumerate() {
+            let number = 10 + picture as u8 * 3 + layer as u8;
+            send(&mut scene, seq + layer as u64, picture, &[byte, 0, number]);
+        }
+    }
+    scene.pass(Duration::from_millis(500));
+    let of = |packet: &RtpPacket| {
+        let header = &packet.header;
+        let bytes = header.ext_vals.user_values.get().map(|Bytes(bytes)| bytes.clone());
+        (header.timestamp, header.marker, bytes.unwrap_or_default())
+    };
+    let mut got: Vec<_> = scene.clients[1].packets.iter().map(of).collect();
+    got.sort();
+    got
+}
+
+#[test]
+fn what_is_repeated_is_as_it_was() {
+    let whole = lowest_layers(false);
+    assert_eq!(whole.len(), 4, "{whole:?}");
+    assert!(whole[1..].iter().all(|(_, marker, _)| *marker), "each ends its picture: {whole:?}");
+    assert_eq!(lowest_layers(true), whole);
+}
+
+#[test]
+fn a_keyframe_of_all_layers_is_asked_for_at_their_one_stream() {
+    let mut scene = call_in(Codec::Av1);
+    send(&mut scene, 1, 1, &hex(CHROMIUM_L3T3));
+    scene.pass(Duration::from_secs(2));
+    let before = scene.shard.stats().keyframe_requests;
+    let ssrc = scene.clients[1].packets[0].header.ssrc;
+    let mut api = scene.clients[1].rtc.direct_api();
+    api.stream_rx(&ssrc).expect("it gets it").request_keyframe(KeyframeRequestKind::Pli);
+    scene.pass(Duration::from_millis(100));
+    assert_eq!(scene.shard.stats().keyframe_requests, before + 1);
 }

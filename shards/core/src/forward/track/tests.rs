@@ -1,0 +1,43 @@
+//! Fan-out where something is in the way.
+
+use super::*;
+use crate::forward::Rewriter;
+use crate::forward::testing::packet;
+use antipode_base::command::Tune;
+
+/// Takes so many packets.
+struct Narrow(usize);
+
+impl Sink for Narrow {
+    fn to_session(&mut self, _: usize, _: usize, _: Rewrite, _: &Packet) -> Result<(), DropReason> {
+        self.0 = self.0.checked_sub(1).ok_or(DropReason::PacerFull)?;
+        Ok(())
+    }
+
+    fn to_shard(&mut self, _: ShardId, _: &Packet) {}
+}
+
+#[test]
+fn a_viewer_without_room_goes_on_with_a_keyframe() {
+    let (mut fabric, mut drops) = (Fabric::default(), Drops::default());
+    let make = || Track::new(Kind::Video, Origin::Session(0), RoomId(1));
+    let track = fabric.get_or_make(TrackId(1), make);
+    let mut viewer = Subscription::new(1, 0, Tune::default(), Rewriter::new(0));
+    viewer.ready = true;
+    track.add(Hop::Session(viewer));
+    let mut forward = |ext_seq: u64, keyframe, sink: &mut Narrow| {
+        let packet = Packet { keyframe, ..packet(ext_seq, ext_seq as u32 * 3_000) };
+        let fanned = fabric.forward(&packet, &mut drops, sink).unwrap();
+        (fanned.sent, fanned.need.iter().count())
+    };
+    let mut narrow = Narrow(2);
+    let wide = &mut Narrow(9);
+    assert_eq!(forward(1, true, &mut narrow), (1, 0));
+    assert_eq!(forward(2, false, &mut narrow), (1, 0));
+    assert_eq!(forward(3, false, &mut narrow), (0, 0), "no room");
+    assert_eq!(forward(4, false, wide), (0, 1), "asks for a keyframe");
+    assert_eq!(forward(5, true, wide), (1, 0));
+    assert_eq!(forward(6, false, wide), (1, 0));
+    assert_eq!(drops.get(DropReason::PacerFull), 1);
+    assert_eq!(drops.get(DropReason::AwaitingKeyframe), 1);
+}
