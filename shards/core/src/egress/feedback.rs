@@ -33,10 +33,10 @@ pub(crate) struct Repeat {
 }
 
 impl Egress {
-    /// Takes in a sealed RTCP packet of the viewer.
-    pub(crate) fn hear(&mut self, sealed: &[u8], now: Instant, heard: &mut Heard) {
+    /// Takes in a sealed RTCP packet of the viewer. Says whether it is authentic.
+    pub(crate) fn hear(&mut self, sealed: &[u8], now: Instant, heard: &mut Heard) -> bool {
         let Some(plain) = self.seal.as_mut().and_then(|seal| seal.open_rtcp(sealed)) else {
-            return;
+            return false;
         };
         heard.missed = 0;
         rtcp::read(&plain, |feedback| match feedback {
@@ -57,6 +57,7 @@ impl Egress {
             }
             Feedback::Cap(rate) => self.estimator.set_cap(rate),
         });
+        true
     }
 
     fn slot_of(&self, ssrc: u32) -> Option<usize> {

@@ -155,7 +155,8 @@ impl Session {
         self.rtc.accepts(&Input::Receive(now, receive))
     }
 
-    /// The peer proved that it is still there (RFC 7675).
+    /// The peer proved that it is still there (RFC 7675). Its media and its reports prove it as well, with
+    /// keys instead of a password: there are peers that check once and never again.
     pub(crate) fn consent(&mut self, now: Instant) {
         self.consented = now;
     }
@@ -168,7 +169,9 @@ impl Session {
         let rtp = rtp_ssrc(datagram.bytes);
         fx.opened = false;
         if is_rtcp(datagram.bytes) {
-            self.egress.hear(datagram.bytes, now, &mut fx.heard);
+            if self.egress.hear(datagram.bytes, now, &mut fx.heard) {
+                self.consented = now;
+            }
             // The rest of it is about what the client publishes.
             if self.publications.is_empty() {
                 return;
@@ -179,6 +182,9 @@ impl Session {
             fx.drops.count(DropReason::SessionRefused);
         }
         self.drain(now, fx);
+        if fx.opened {
+            self.consented = now;
+        }
         if let Some(ssrc) = rtp.filter(|_| !fx.opened) {
             let known = self.knows_stream(ssrc);
             fx.drops.count(if known { DropReason::NotMedia } else { DropReason::UnknownSsrc });

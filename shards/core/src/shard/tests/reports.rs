@@ -47,3 +47,33 @@ fn no_two_reports_of_a_connection_are_sealed_with_one_nonce() {
         assert_eq!(distinct.len(), nonces.len(), "{nonces:?}");
     }
 }
+
+#[test]
+fn who_sends_or_reports_is_there_without_a_check() {
+    let mut scene = Scene::new();
+    for n in [0, 1, 2] {
+        scene.open(n);
+    }
+    scene.publish(0, 1, Kind::Video, "cam");
+    scene.subscribe(1, 1, Kind::Video);
+    scene.offer(0, &[(MediaKind::Video, Direction::SendOnly, "cam")]);
+    scene.offer(1, &[(MediaKind::Video, Direction::RecvOnly, "x")]);
+    scene.offer(2, &[(MediaKind::Video, Direction::RecvOnly, "x")]);
+    scene.pass(Duration::from_millis(500));
+    let mid = scene.mid(0);
+    scene.clients.iter_mut().for_each(|client| client.unchecked = true);
+    scene.clients[2].astray = true;
+    for seq in 1..320 {
+        scene.send(0, mid, seq, if seq == 1 { KEY } else { DELTA });
+        scene.pass(Duration::from_millis(100));
+    }
+    let ended: Vec<_> = scene
+        .notices
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::SessionEnded { session, .. } => Some(session.0),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ended, [3], "it alone said nothing for 30 s");
+}
