@@ -27,6 +27,11 @@ const TOO_EARLY: Duration = Duration::from_secs(5);
 /// How long a viewer waits after it got less, at first and at most.
 const WAIT_MIN: Duration = Duration::from_secs(2);
 const WAIT_MAX: Duration = Duration::from_secs(16);
+/// How long a viewer keeps what a step down left it, though it be dearer than the estimate says, and by how
+/// much: the estimate has just been lowered below what the path carries, and a second step would come in the
+/// middle of the keyframe of the first.
+const SETTLES: Duration = Duration::from_millis(1_500);
+const SETTLING: f64 = 1.2;
 /// So much more than the next step needs is plenty.
 const PLENTY: f64 = 1.2;
 /// A rung whose cost nobody has measured yet: a small picture. It is corrected within a second.
@@ -142,6 +147,7 @@ fn weighed(want: &Want, grant: Grant) -> u64 {
 pub(crate) struct Climb {
     climbed: Option<Instant>,
     not_before: Option<Instant>,
+    lowered: Option<Instant>,
     wait: Duration,
 }
 
@@ -153,6 +159,12 @@ impl Climb {
         plenty || self.not_before.is_none_or(|at| now >= at)
     }
 
+    /// What there is to share of `budget`. More must be asked of the budget itself: see [`Climb::may`].
+    pub(crate) fn share(&self, budget: Bitrate, now: Instant) -> Bitrate {
+        let settles = self.lowered.is_some_and(|at| now < at + SETTLES);
+        Bitrate(if settles { (budget.0 as f64 * SETTLING) as u64 } else { budget.0 })
+    }
+
     /// Somebody got more, or less, than before.
     pub(crate) fn note(&mut self, more: bool, less: bool, now: Instant) {
         if less {
@@ -160,6 +172,7 @@ impl Climb {
             let longer = if early { self.wait * 2 } else { WAIT_MIN };
             self.wait = longer.clamp(WAIT_MIN, WAIT_MAX);
             self.not_before = Some(now + self.wait);
+            self.lowered = Some(now);
         } else if more {
             self.climbed = Some(now);
         }
@@ -325,6 +338,17 @@ mod tests {
         climb.note(true, false, at(8_000));
         climb.note(false, true, at(20_000));
         assert!(tight(&climb, at(22_000)), "it held for long: the patience is new");
+    }
+
+    #[test]
+    fn what_a_step_down_left_is_kept_for_a_while() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut climb = Climb::default();
+        assert_eq!(climb.share(Bitrate(100), at(0)), Bitrate(100));
+        climb.note(false, true, at(0));
+        assert_eq!(climb.share(Bitrate(100), at(1_400)), Bitrate(120));
+        assert_eq!(climb.share(Bitrate(100), at(1_500)), Bitrate(100));
     }
 
     #[test]

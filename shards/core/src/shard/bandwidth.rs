@@ -46,14 +46,15 @@ impl Shard {
         }
         let mut grants = std::mem::take(&mut self.grants);
         let budget = Bitrate(estimate.0.saturating_sub(sound));
-        let mut allocated = allocate(budget, &wants, &mut grants);
         let session = &mut self.sessions[key];
+        let share = session.climb.share(budget, now);
+        let mut allocated = allocate(share, &wants, &mut grants);
         let more = grants.iter().zip(&wants).any(|(grant, want)| *grant > want.now);
         if more && !session.climb.may(budget, Some(allocated.used), now) {
             // As it was, and the probes look for what the climb would take.
             let used = allocated.used;
             let held: Vec<Want> = wants.iter().map(Want::held).collect();
-            allocated = allocate(budget, &held, &mut grants);
+            allocated = allocate(share, &held, &mut grants);
             allocated.next = Some(used);
         }
         let both = || wants.iter().zip(&grants);
