@@ -57,9 +57,6 @@ function recipes(token) {
   return [
     ['Any WHEP player', `${url}\nBearer token: ${token}`],
     ['A player that sends no headers', `${url}${url.includes('?') ? '&' : '?'}access_token=${token}`],
-    ['GStreamer', `gst-launch-1.0 whepclientsrc \\
-  signaller::whep-endpoint="${url}" \\
-  signaller::auth-token="${token}" ! decodebin ! autovideosink`],
     ['A page', `const url = '${url}';
 const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
 for (const kind of ['audio', 'video']) pc.addTransceiver(kind, { direction: 'recvonly' });

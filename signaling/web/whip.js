@@ -39,18 +39,12 @@ async function begin(token) {
 
 function recipes(token) {
   const url = new URL(path(), location.href).href;
-  const encoder = 'x264enc tune=zerolatency key-int-max=60 ! video/x-h264,profile=constrained-baseline';
   return [
     ['OBS: Settings, Stream, Service WHIP', `Server        ${url}\nBearer Token  ${token}`],
     ['ffmpeg 8 or newer', `ffmpeg -re -stream_loop -1 -i video.mp4 \\
   -c:v libx264 -profile:v baseline -tune zerolatency -bf 0 -g 60 \\
   -c:a libopus -ar 48000 -ac 2 \\
   -f whip -authorization "${token}" "${url}"`],
-    ['GStreamer', `gst-launch-1.0 whipclientsink name=out \\
-  signaller::whip-endpoint="${url}" \\
-  signaller::auth-token="${token}" \\
-  videotestsrc is-live=true ! videoconvert ! ${encoder} ! out. \\
-  audiotestsrc is-live=true ! audioconvert ! opusenc ! out.`],
     ['A page', `const url = '${url}';
 const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
 const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });

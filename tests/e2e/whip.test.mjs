@@ -163,7 +163,7 @@ scene('the pages publish and play, with a layer of choice', async ({ server, bro
   await until('it knows the layers', async () => (await player.locator('#layer option').count()) === 4);
   await player.selectOption('#layer', 'q');
   await until('it shows the small picture', async () => (await width()) === 320, 30_000);
-  assert.match(await publisher.locator('#recipes').textContent(), /whipclientsink[^]*whip\/hall/);
+  assert.match(await publisher.locator('#recipes').textContent(), /-f whip [^]*whip\/hall/);
   await player.click('#stop');
   await publisher.click('#stop');
   await until('nobody is left', async () => (await server.metric('antipode_signal_members')) === 0);
