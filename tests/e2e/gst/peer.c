@@ -254,14 +254,10 @@ int main(int argc, char **argv) {
   g_signal_connect(peer, "pad-added", G_CALLBACK(on_pad), NULL);
   g_signal_connect(pipeline, "deep-element-added", G_CALLBACK(on_element), NULL);
   // It leaves the loopback interface out, and a machine for tests may have no other.
-  GObject *ice, *agent;
+  GObject *ice;
   gboolean is_added;
   g_object_get(peer, "ice-agent", &ice, NULL);
   g_signal_emit_by_name(ice, "add-local-ip-address", "127.0.0.1", &is_added);
-  // It would ask for consent (RFC 7675) by nothing that needs an answer, and be given up after 30 s.
-  g_object_get(ice, "agent", &agent, NULL);
-  g_object_set(agent, "keepalive-conncheck", TRUE, NULL);
-  g_object_unref(agent);
   g_object_unref(ice);
   GstBus *bus = gst_element_get_bus(pipeline);
   gst_bus_add_watch(bus, on_message, NULL);

@@ -28,14 +28,17 @@ fn stage() -> Stage {
 }
 
 thread_local! {
-    static KEEPER: RefCell<Keeper> = RefCell::new(Keeper::new(stage, 100));
+    /// A stage for each role: what a peer did to its own connection in one input must not end it in another,
+    /// in which it is the other one.
+    static KEEPERS: RefCell<[Keeper; 2]> = RefCell::new([0; 2].map(|_| Keeper::new(stage, 100)));
 }
 
 fuzz_target!(init: panics::install(), |data: &[u8]| {
-    KEEPER.with_borrow_mut(|keeper| {
-        keeper.run(data, |stage| {
+    KEEPERS.with_borrow_mut(|keepers| {
+        let role = usize::from(data.first().is_some_and(|byte| byte & 1 == 1));
+        keepers[role].run(data, |stage| {
             let mut feed = Feed(data);
-            let role = feed.byte() & 1;
+            feed.byte();
             let peer = if role == 0 { Peer::PUBLISHER } else { Peer::VIEWER };
             stage.pass(Duration::from_millis(1));
             for _ in 0..24 {

@@ -240,16 +240,18 @@ impl Estimator {
         }
         self.loss = (0, 0);
         let fraction = f64::from(lost) / f64::from(seen);
-        if fraction > LOSS_HIGH && queues {
+        // What an overfull queue still drops after the rate was lowered is no news.
+        let patience = self.rtt + Duration::from_millis(700);
+        let news = self.backed_off.is_none_or(|at| now >= at + patience);
+        if fraction <= LOSS_HIGH || !news {
+            return;
+        }
+        if queues {
             // What is lost beside a queue did not fit into it, and what arrives is what the path carries.
             return self.back_off(now);
         }
-        // What an overfull queue still drops after the rate was lowered is no news.
-        let patience = self.rtt + Duration::from_millis(700);
-        if fraction > LOSS_HIGH && self.backed_off.is_none_or(|at| now >= at + patience) {
-            self.target = (self.target * (1.0 - 0.5 * fraction)).max(FLOOR);
-            self.backed_off = Some(now);
-        }
+        self.target = (self.target * (1.0 - 0.5 * fraction)).max(FLOOR);
+        self.backed_off = Some(now);
     }
 
     /// A probe begins; what the last one left is forgotten.
