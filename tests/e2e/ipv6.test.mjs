@@ -5,6 +5,8 @@ import assert from 'node:assert/strict';
 import { joinPage } from './lib/browser.mjs';
 import { scene } from './lib/scene.mjs';
 
+/** The server tells of the one address that it is given, and not of 127.0.0.1 as well. */
+process.env.ANTIPODE_MEDIA_LOOPBACK = 'false';
 /** Else Chromium has no candidate at `::1`, where the server is. */
 const LOOPBACK = '--allow-loopback-in-peer-connection';
 

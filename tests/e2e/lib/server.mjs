@@ -50,7 +50,7 @@ export async function startServerAt(host, ...more) {
       // A flag overrides it.
       ANTIPODE_MEDIA_TCP: `[::]:${tcp}`,
       // Loopback is another machine to a client in another namespace.
-      ANTIPODE_MEDIA_LOOPBACK: String(host.startsWith('127.')),
+      ANTIPODE_MEDIA_LOOPBACK: process.env.ANTIPODE_MEDIA_LOOPBACK ?? String(host.startsWith('127.')),
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
