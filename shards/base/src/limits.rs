@@ -225,6 +225,8 @@ pub const DATA_DESTINATIONS_MAX: usize = 256;
 
 // --- what a viewer's feedback can cost ------------------------------------------------------------
 
+/// Senders of RTCP at one viewer whose packets are told from their repeats.
+pub const RTCP_SENDERS_MAX: usize = 64;
 /// Packets to one viewer that are remembered until it reports them: four seconds at 1,000 a second.
 pub const SENT_MAX: usize = 4_096;
 /// Packets that one transport-wide feedback may speak of. A longer one is cut: at 500 packets a

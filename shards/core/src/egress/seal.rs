@@ -11,6 +11,7 @@
 //! The block ciphers are those of the provider that str0m uses too. Every SSRC has exactly one sealer:
 //! ours for what viewers get, str0m's for the reports that it writes to publishers.
 
+use antipode_base::limits::RTCP_SENDERS_MAX;
 use str0m::crypto::dtls::SrtpProfile;
 use str0m::crypto::{
     AeadAes128Gcm, AeadAes128GcmCipher, AeadAes256Gcm, AeadAes256GcmCipher, Aes128CmSha1_80,
@@ -48,6 +49,7 @@ pub(crate) struct Seal {
     rtcp: Cipher,
     rtcp_in: Cipher,
     srtcp_index: u32,
+    heard: Vec<Heard>,
     hmac: &'static dyn Sha1HmacProvider,
 }
 
@@ -84,6 +86,7 @@ impl Seal {
             rtcp: ours.cipher(provider, keys.profile, rtcp, true)?,
             rtcp_in: theirs.cipher(provider, keys.profile, rtcp, false)?,
             srtcp_index: 0,
+            heard: Vec::new(),
             hmac: provider.sha1_hmac_provider,
         })
     }
@@ -161,8 +164,31 @@ impl Seal {
     }
 
     /// Opens one SRTCP packet of the peer. `None` when it is not authentic, or not encrypted: we
-    /// never negotiate that.
+    /// never negotiate that. And when it came before (RFC 3711 §3.3.2): what proves that the peer is still
+    /// there must not be provable by whoever once overheard it.
     pub(crate) fn open_rtcp(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
+        let plain = self.open(sealed)?;
+        let behind = match self.rtcp_in {
+            Cipher::Gcm128 { .. } | Cipher::Gcm256 { .. } => 0,
+            Cipher::Cm { .. } => Aes128CmSha1_80::HMAC_TAG_LEN,
+        };
+        let (rest, _) = sealed.split_at_checked(sealed.len().checked_sub(behind)?)?;
+        let index = u32::from_be_bytes(*rest.last_chunk()?) & !ENCRYPTED;
+        self.is_news(ssrc_of(&plain), index).then_some(plain)
+    }
+
+    fn is_news(&mut self, ssrc: u32, index: u32) -> bool {
+        if let Some(heard) = self.heard.iter_mut().find(|heard| heard.ssrc == ssrc) {
+            return heard.note(index);
+        }
+        if self.heard.len() == RTCP_SENDERS_MAX {
+            self.heard.remove(0);
+        }
+        self.heard.push(Heard { ssrc, newest: index, seen: 1 });
+        true
+    }
+
+    fn open(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
         match &mut self.rtcp_in {
             Cipher::Gcm128 { salt, aead } => {
                 let (head, body, word, index) = split_aead(sealed, AeadAes128Gcm::TAG_LEN)?;
@@ -200,6 +226,29 @@ impl Seal {
                 Some(out)
             }
         }
+    }
+}
+
+/// Which packets of one sender came: bit n is the one `n` before the newest.
+#[derive(Debug)]
+struct Heard {
+    ssrc: u32,
+    newest: u32,
+    seen: u64,
+}
+
+impl Heard {
+    /// Notes one. `false` when it came before, or is too old to tell.
+    fn note(&mut self, index: u32) -> bool {
+        if index > self.newest {
+            self.seen = self.seen.checked_shl(index - self.newest).unwrap_or(0) | 1;
+            self.newest = index;
+            return true;
+        }
+        let bit = 1u64.checked_shl(self.newest - index).unwrap_or(0);
+        let news = bit != 0 && self.seen & bit == 0;
+        self.seen |= bit;
+        news
     }
 }
 
@@ -343,6 +392,28 @@ mod tests {
                 Seal::new(&provider, &Keys { material: vec![0; 5], profile, client: true })
                     .is_none()
             );
+        }
+    }
+
+    #[test]
+    fn what_came_before_is_no_news() {
+        let mut heard = Heard { ssrc: 1, newest: 10, seen: 1 };
+        for (index, news) in [
+            (10, false),
+            (11, true),
+            (11, false),
+            (9, true),
+            (9, false),
+            (74, true),
+            (11, false),
+            (12, true),
+            (10, false),
+            (500, true),
+            (74, false),
+            (437, true),
+            (436, false),
+        ] {
+            assert_eq!(heard.note(index), news, "{index}");
         }
     }
 }
