@@ -229,6 +229,9 @@ pub const DATA_DESTINATIONS_MAX: usize = 256;
 pub const RTCP_SENDERS_MAX: usize = 64;
 /// Packets to one viewer that are remembered until it reports them: four seconds at 1,000 a second.
 pub const SENT_MAX: usize = 4_096;
+/// Arrivals at one viewer over which a queue on its path is measured: a quarter of a second at 2,000
+/// packets a second.
+pub const BUSY_PACKETS_MAX: usize = 512;
 /// Packets that one transport-wide feedback may speak of. A longer one is cut: at 500 packets a
 /// second and ten feedbacks a second there are fifty.
 pub const FEEDBACK_PACKETS_MAX: usize = 4_096;

@@ -3,7 +3,8 @@
 //! Three opinions, the lowest counts (the shape is that of Carlucci et al., "Analysis and Design of
 //! the Google Congestion Control for WebRTC", 2016):
 //!
-//! - delay: while packets queue longer and longer on their way, the path is overused;
+//! - delay: while packets queue longer and longer on their way, the path is overused, be it slowly
+//!   (`trend`) or at once (`busy`);
 //! - loss: above a tenth of all packets, the path is overused, whatever the delay;
 //! - probes: a short burst shows at once what an increase step by step would take seconds to find,
 //!   and the only way up while we send less than the path would carry.
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use antipode_base::limits::SENT_MAX;
 use antipode_base::media::Bitrate;
 
+use super::busy::Busy;
 use super::rtcp::TransportFeedback;
 use super::trend::{Trend, Usage};
 
@@ -37,16 +39,33 @@ const LITTLE: f64 = 0.75;
 const GROWTH_PER_S: f64 = 0.08;
 /// Growth stops at this multiple of what arrives.
 const PROVED: f64 = 1.5;
+/// What arrives without a queue fits: the estimate is this part of it at least.
+const PROVED_PART: f64 = 0.95;
 /// Loss above which the rate is lowered, and below which loss says nothing.
 const LOSS_HIGH: f64 = 0.10;
 /// Packets over which loss is judged.
 const LOSS_WINDOW: u32 = 40;
+/// What is seen so soon after the rate was lowered, beyond a round trip, may be of before: a queue that
+/// was measured; and one that was smoothed, or what an overfull one still drops.
+const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE_LATE: Duration = Duration::from_millis(700);
+/// How long what was reported last is taken for the present.
+const NEWS: Duration = Duration::from_millis(500);
+/// A probe that raises the estimate by this much is worth another one soon.
+const RAISED: f64 = 1.05;
 /// How long the queue that a probe leaves may last.
 const PROBE_DRAIN: Duration = Duration::from_millis(200);
 /// Window of the arrival rate.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 /// Window in which a queue that was just noticed has grown.
 const QUEUE_WINDOW: Duration = Duration::from_millis(250);
+
+#[derive(Clone, Copy, Debug)]
+struct Arrived {
+    sent: Instant,
+    at_us: i64,
+    bytes: u32,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -61,12 +80,14 @@ struct Sent {
 pub(crate) struct Estimator {
     sent: VecDeque<Sent>,
     trend: Trend,
+    busy: Busy,
     target: f64,
-    arrived: VecDeque<(i64, u32)>,
+    arrived: VecDeque<Arrived>,
     updated: Option<Instant>,
     backed_off: Option<Instant>,
     loss: (u32, u32),
     probe: Probe,
+    verdict: Option<bool>,
     rtt: Duration,
     /// When the last probe ended, or is under way.
     probed: Option<Instant>,
@@ -91,12 +112,14 @@ impl Default for Estimator {
         Estimator {
             sent: VecDeque::new(),
             trend: Trend::default(),
+            busy: Busy::default(),
             target: START,
             arrived: VecDeque::new(),
             updated: None,
             backed_off: None,
             loss: (0, 0),
             probe: Probe::default(),
+            verdict: None,
             rtt: Duration::from_millis(100),
             probed: None,
             cap: None,
@@ -142,12 +165,13 @@ impl Estimator {
                 None => self.loss.1 += 1,
                 Some(at) => {
                     let at_us = reference + at * 250;
-                    self.arrive(at_us, sent.bytes);
+                    self.arrive(Arrived { sent: sent.at, at_us, bytes: sent.bytes });
                     if sent.probe {
                         self.probe.take(sent, at_us);
                     }
                     over |= self.probe.end.is_some_and(|end| sent.seq >= end);
                     usage = self.trend.take(sent.at, at_us).or(usage);
+                    self.busy.take(sent.at, at_us, sent.bytes);
                 }
             }
         }
@@ -169,10 +193,10 @@ impl Estimator {
         self.sent.pop_front()
     }
 
-    fn arrive(&mut self, at_us: i64, bytes: u32) {
-        self.arrived.push_back((at_us, bytes));
-        let old = |(at, _): &(i64, u32)| at_us - at > RATE_WINDOW.as_micros() as i64;
-        while self.arrived.front().is_some_and(old) {
+    fn arrive(&mut self, arrived: Arrived) {
+        let since_us = arrived.at_us - RATE_WINDOW.as_micros() as i64;
+        self.arrived.push_back(arrived);
+        while self.arrived.front().is_some_and(|first| first.at_us < since_us) {
             self.arrived.pop_front();
         }
     }
@@ -180,39 +204,56 @@ impl Estimator {
     /// Bits a second over a window; `None` while it is not a fifth full.
     fn arrival_rate(&self, window: Duration) -> Option<f64> {
         let window_us = window.as_micros() as i64;
-        let last = self.arrived.back()?.0;
-        let inside = self.arrived.iter().rev().take_while(|(at, _)| last - at <= window_us);
-        let (sum, first, first_bytes) = inside
-            .fold((0u64, last, 0u32), |(sum, ..), (at, bytes)| {
-                (sum + u64::from(*bytes), *at, *bytes)
-            });
-        let span = last - first;
+        let last_us = self.arrived.back()?.at_us;
+        let inside = self.arrived.iter().rev().take_while(|it| last_us - it.at_us <= window_us);
+        let (sum, first_us, first_bytes) = inside.fold((0u64, last_us, 0u32), |(sum, ..), it| {
+            (sum + u64::from(it.bytes), it.at_us, it.bytes)
+        });
+        let span = last_us - first_us;
         let bits = (sum - u64::from(first_bytes)) as f64 * 8.0;
         (span >= window_us / 5).then(|| bits * 1e6 / span as f64)
+    }
+
+    /// What was sent within the window and arrived within it, in bits a second: no less than that fits,
+    /// if nothing queued.
+    fn carried(&self) -> f64 {
+        let (Some(first), Some(last)) = (self.arrived.front(), self.arrived.back()) else {
+            return 0.0;
+        };
+        let arrived_us = (last.at_us - first.at_us) as f64;
+        let sent_us = last.sent.saturating_duration_since(first.sent).as_micros() as f64;
+        let bytes: u64 = self.arrived.iter().skip(1).map(|arrival| u64::from(arrival.bytes)).sum();
+        bytes as f64 * 8e6 / arrived_us.max(sent_us).max(RATE_WINDOW.as_micros() as f64 * 0.9)
     }
 
     fn apply(&mut self, usage: Option<Usage>, now: Instant) {
         let elapsed = self.updated.map_or(0.0, |at| now.duration_since(at).as_secs_f64().min(1.0));
         self.updated = Some(now);
+        // A probe may fill the path: that is what it is for, and its queue drains by itself.
+        let probed = self.probed.is_some_and(|at| now < at + PROBE_DRAIN + self.rtt);
+        match self.busy.overfull().filter(|carried| *carried < self.target) {
+            // But what it measured is what there is.
+            Some(carried) if probed => self.target = carried.max(FLOOR),
+            Some(carried) => return self.back_off(Some(carried), now),
+            None => {}
+        }
         let rate = self.arrival_rate(RATE_WINDOW);
-        let surges = self.trend.surges();
-        let usage = if surges { Usage::Over } else { usage.unwrap_or(Usage::Normal) };
-        match usage {
+        match usage.unwrap_or(Usage::Normal) {
             Usage::Over => {
-                // A probe may fill the path: that is what it is for, and its queue drains by itself.
-                let probed = self.probed.is_some_and(|at| now < at + PROBE_DRAIN + self.rtt);
                 // While less is sent than is thought to fit, a picture that comes in a burst is no
                 // overuse yet.
                 let little = rate.is_some_and(|rate| rate < self.target * LITTLE);
                 let queue_ms = if little { 2.0 * QUEUE_MS } else { QUEUE_MS };
-                let queues = surges || self.trend.queue_ms() >= queue_ms;
-                if queues && !probed {
-                    self.back_off(now);
+                if self.trend.queue_ms() >= queue_ms && !probed {
+                    self.back_off(None, now);
                 }
             }
             // The queue drains: what arrives now is more than the path's own rate.
             Usage::Under => {}
             Usage::Normal => {
+                if self.busy.idle() {
+                    self.target = self.target.max(self.carried() * PROVED_PART).min(CEILING);
+                }
                 let grown = self.target * (1.0 + GROWTH_PER_S * elapsed);
                 let proved = rate.map_or(self.target, |rate| rate * PROVED + 10_000.0);
                 self.target = grown.min(proved.max(self.target)).min(CEILING);
@@ -221,15 +262,18 @@ impl Estimator {
     }
 
     /// While packets queue, they arrive as fast as the path carries them; and that is so however often
-    /// it is said.
-    fn back_off(&mut self, now: Instant) {
-        let patience = self.rtt + Duration::from_millis(100);
-        if self.backed_off.is_none_or(|at| now >= at + patience) {
-            let carried = self.arrival_rate(QUEUE_WINDOW).or(self.arrival_rate(RATE_WINDOW));
-            let carried = carried.unwrap_or(self.target) * BACK_OFF;
-            self.target = self.target.min(carried).max(FLOOR);
-            self.backed_off = Some(now);
+    /// it is said. `carried`: what that is, where it was measured while a queue grew.
+    fn back_off(&mut self, carried: Option<f64>, now: Instant) {
+        // The smoothed line, and losses, are late with what the last answer has mended by now.
+        let patience = self.rtt + if carried.is_some() { PATIENCE } else { PATIENCE_LATE };
+        if self.backed_off.is_some_and(|at| now < at + patience) {
+            return;
         }
+        let recent = || self.arrival_rate(QUEUE_WINDOW).or(self.arrival_rate(RATE_WINDOW));
+        let carried = carried.or_else(recent).unwrap_or(self.target) * BACK_OFF;
+        self.target = self.target.min(carried).max(FLOOR);
+        self.backed_off = Some(now);
+        self.busy.answered();
     }
 
     fn apply_loss(&mut self, now: Instant) {
@@ -240,15 +284,14 @@ impl Estimator {
         }
         self.loss = (0, 0);
         let fraction = f64::from(lost) / f64::from(seen);
-        // What an overfull queue still drops after the rate was lowered is no news.
-        let patience = self.rtt + Duration::from_millis(700);
+        let patience = self.rtt + PATIENCE_LATE;
         let news = self.backed_off.is_none_or(|at| now >= at + patience);
         if fraction <= LOSS_HIGH || !news {
             return;
         }
         if queues {
             // What is lost beside a queue did not fit into it, and what arrives is what the path carries.
-            return self.back_off(now);
+            return self.back_off(None, now);
         }
         self.target = (self.target * (1.0 - 0.5 * fraction)).max(FLOOR);
         self.backed_off = Some(now);
@@ -272,10 +315,21 @@ impl Estimator {
         self.backed_off.is_some_and(|at| now <= at + time)
     }
 
+    /// Whether packets stand in a queue of the path by now. A path of which nothing is heard has none to
+    /// be seen.
+    pub(crate) fn queues(&self, now: Instant) -> bool {
+        self.busy.queues() && self.updated.is_some_and(|at| now < at + NEWS)
+    }
+
+    /// Whether the probe whose last packet has just been reported raised the estimate; said once.
+    pub(crate) fn take_verdict(&mut self) -> Option<bool> {
+        self.verdict.take()
+    }
+
     fn finish_probe(&mut self) {
-        if let Some(rate) = std::mem::take(&mut self.probe).rate()
-            && rate > self.target
-        {
+        let rate = std::mem::take(&mut self.probe).rate().filter(|rate| *rate > self.target);
+        self.verdict = Some(rate.is_some_and(|rate| rate > self.target * RAISED));
+        if let Some(rate) = rate {
             self.target = rate.min(CEILING);
             self.trend.forget();
         }

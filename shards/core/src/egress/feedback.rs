@@ -50,8 +50,10 @@ impl Egress {
             }
             Feedback::Transport(feedback) => {
                 heard.estimate_moved |= self.estimator.feedback(&feedback, now);
-                if self.estimator.backed_off_within(Duration::ZERO, now) {
-                    self.prober.hold(now);
+                let raised = self.estimator.take_verdict();
+                let over = self.estimator.backed_off_within(Duration::ZERO, now);
+                if raised == Some(true) || over {
+                    self.prober.judge(!over, now);
                     self.probe_at = self.prober.deadline(now);
                 }
             }

@@ -17,11 +17,12 @@
 //! | `rtcp` | reading feedback, writing sender reports |
 //! | `feedback` | what feedback leads to |
 //! | `lane` | one stream: its history in a few words, its reports |
-//! | `trend`, `estimator` | what the path carries |
+//! | `trend`, `busy`, `estimator` | what the path carries |
 //! | `probe` | when to look for more |
 //! | `redundancy` | when sound is sent twice (RFC 2198) |
 //! | `pacer` | pictures spread over time where a path is narrow |
 
+mod busy;
 pub(crate) mod estimator;
 mod feedback;
 pub(crate) mod keys;
@@ -333,7 +334,8 @@ impl Egress {
     /// Sends the padding of a probe that is under way, or begins one that is due.
     pub(crate) fn probe(&mut self, now: Instant, mut send: impl FnMut(Transmit)) {
         loop {
-            match self.prober.step(self.estimator.estimate(), now) {
+            let queues = self.estimator.queues(now);
+            match self.prober.step(self.estimator.estimate(), queues, now) {
                 Step::Begin => self.estimator.start_probe(now),
                 Step::Pad(bytes) => {
                     for _ in 0..bytes.div_ceil(PROBE_PADDING).min(PROBE_PACKETS_MAX) {

@@ -31,6 +31,8 @@ const LEAP: f64 = 2.0;
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_FAILED: Duration = Duration::from_millis(1_000);
 const PAUSE_MAX: Duration = Duration::from_millis(3_000);
+/// Between two looks at a path whose queue is to empty first.
+const PAUSE_QUEUE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -46,8 +48,6 @@ pub(crate) struct Prober {
     /// The next probe begins no sooner.
     not_before: Option<Instant>,
     pause: Duration,
-    /// The estimate when the last probe began.
-    before: Bitrate,
 }
 
 /// What to do now.
@@ -65,13 +65,7 @@ pub(crate) enum Step {
 
 impl Default for Prober {
     fn default() -> Self {
-        Prober {
-            state: State::Idle,
-            wanted: None,
-            not_before: None,
-            pause: PAUSE,
-            before: Bitrate(0),
-        }
+        Prober { state: State::Idle, wanted: None, not_before: None, pause: PAUSE }
     }
 }
 
@@ -91,9 +85,12 @@ impl Prober {
         }
     }
 
-    /// The path was overused: no probe soon.
-    pub(crate) fn hold(&mut self, now: Instant) {
-        self.pause = (self.pause * 3 / 2).clamp(PAUSE_FAILED, PAUSE_MAX);
+    /// Whether the last probe found more, which is to be known later than its end; or the path was
+    /// overused meanwhile. One that did is followed by another soon, one that did not by later and later
+    /// ones.
+    pub(crate) fn judge(&mut self, raised: bool, now: Instant) {
+        let longer = (self.pause * 3 / 2).clamp(PAUSE_FAILED, PAUSE_MAX);
+        self.pause = if raised { PAUSE } else { longer };
         self.not_before = Some(now + self.pause);
     }
 
@@ -105,18 +102,17 @@ impl Prober {
         }
     }
 
-    /// Lets time pass.
-    pub(crate) fn step(&mut self, estimate: Bitrate, now: Instant) -> Step {
+    /// Lets time pass. `queues`: the path is full as it is.
+    pub(crate) fn step(&mut self, estimate: Bitrate, queues: bool, now: Instant) -> Step {
         match self.state {
             State::Idle => {
                 let due = self.not_before.is_some_and(|at| now >= at);
                 let Some(wanted) = self.wanted.filter(|_| due) else { return Step::Wait };
                 let rate = (wanted.0 as f64 * MARGIN).min(estimate.0 as f64 * LEAP) as u64;
-                // The last one raised the estimate: the next may come soon, else later and later.
-                let better = self.before.0 > 0 && estimate.0 > self.before.0 + self.before.0 / 20;
-                let longer = (self.pause * 3 / 2).clamp(PAUSE_FAILED, PAUSE_MAX);
-                self.pause = if better { PAUSE } else { longer };
-                self.before = estimate;
+                if queues {
+                    self.not_before = Some(now + PAUSE_QUEUE);
+                    return Step::Wait;
+                }
                 self.state = State::Running { since: now, rate, bytes: 0 };
                 Step::Begin
             }
@@ -125,7 +121,7 @@ impl Prober {
                 let enough = bytes >= BYTES_MIN || elapsed >= LENGTH_MAX;
                 if elapsed >= LENGTH && enough {
                     self.state = State::Idle;
-                    self.not_before = Some(now + self.pause);
+                    self.judge(false, now);
                     return Step::End;
                 }
                 // The first burst is that of one step: a rate is what comes between packets.
@@ -144,7 +140,7 @@ mod tests {
     use super::*;
 
     /// Runs for so long; the times at which probes began, and bytes of padding.
-    fn run(wanted: u64, media: usize, ms: u64, answer: impl Fn(u64) -> u64) -> (Vec<u64>, usize) {
+    fn run(wanted: u64, media: usize, ms: u64, known: u64, raised: bool) -> (Vec<u64>, usize) {
         let start = Instant::now();
         let mut prober = Prober::default();
         let (mut begun, mut padding) = (Vec::new(), 0);
@@ -155,12 +151,13 @@ mod tests {
                 prober.sent(media);
             }
             while prober.deadline(now).is_some_and(|at| at <= now + STEP) {
-                match prober.step(Bitrate(answer(at)), now) {
+                match prober.step(Bitrate(known), false, now) {
                     Step::Begin => begun.push(at),
                     Step::Pad(bytes) => {
                         prober.sent(bytes);
                         padding += bytes;
                     }
+                    Step::End if raised => prober.judge(true, now),
                     Step::Wait | Step::End => break,
                 }
             }
@@ -171,29 +168,40 @@ mod tests {
     #[test]
     fn fills_up_to_the_rate_and_no_further() {
         // 400 kbit/s of media; twice what is known for 60 ms are 8 kB, and 3 kB are there.
-        let (begun, padding) = run(1_000_000, 1_000, 200, |_| 500_000);
+        let (begun, padding) = run(1_000_000, 1_000, 200, 500_000, false);
         assert_eq!(begun, [0]);
         assert!((4_000..6_500).contains(&padding), "{padding}");
-        let (_, padding) = run(100_000, 5_000, 200, |_| 500_000);
+        let (_, padding) = run(100_000, 5_000, 200, 500_000, false);
         assert!(padding < 500, "media is enough: {padding}");
     }
 
     #[test]
     fn a_probe_of_a_thin_path_is_long_enough_to_count() {
-        let (begun, padding) = run(90_000, 0, 600, |_| 80_000);
+        let (begun, padding) = run(90_000, 0, 600, 80_000, false);
         assert_eq!(begun, [0]);
         assert!((BYTES_MIN..BYTES_MIN + 300).contains(&(padding as u64)), "{padding}");
-        let (_, padding) = run(20_000, 0, 1_400, |_| 20_000);
+        let (_, padding) = run(20_000, 0, 1_400, 20_000, false);
         assert!(padding < BYTES_MIN as usize, "{padding} in {LENGTH_MAX:?}");
     }
 
     #[test]
     fn failures_space_out_and_success_goes_on() {
-        let (begun, _) = run(10_000_000, 0, 12_000, |_| 500_000);
+        let (begun, _) = run(10_000_000, 0, 12_000, 500_000, false);
         let gaps: Vec<u64> = begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(gaps.is_sorted() && gaps[0] >= 1_000, "{gaps:?}");
         assert!(*gaps.last().unwrap() <= 3_200, "{gaps:?}");
-        let (begun, _) = run(10_000_000, 0, 2_000, |at| 500_000 + at * 1_000);
+        let (begun, _) = run(10_000_000, 0, 2_000, 500_000, true);
         assert!(begun.len() >= 4, "{begun:?}");
+    }
+
+    #[test]
+    fn a_path_that_is_full_is_not_filled_further() {
+        let start = Instant::now();
+        let mut prober = Prober::default();
+        prober.want(Some(Bitrate(1_000_000)), start);
+        assert_eq!(prober.step(Bitrate(500_000), true, start), Step::Wait);
+        let next = prober.deadline(start).expect("it looks again");
+        assert_eq!(next, start + PAUSE_QUEUE);
+        assert_eq!(prober.step(Bitrate(500_000), false, next), Step::Begin);
     }
 }

@@ -32,13 +32,6 @@ const THRESHOLD_DOWN: f64 = 0.039;
 /// The line must stay steep for this long.
 const STEEP_FOR_MS: f64 = 10.0;
 
-/// A surge: so many groups in a row that each waited longer than the one before, by so much, and by so
-/// much together, over so long a time. It is seen long before the line has turned.
-const SURGE_GROUPS: u32 = 3;
-const SURGE_STEP_MS: f64 = 4.0;
-const SURGE_MS: f64 = 45.0;
-const SURGE_SPAN_MS: f64 = 90.0;
-
 /// What the delay says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Usage {
@@ -73,15 +66,6 @@ pub(crate) struct Trend {
     steep_ms: f64,
     steepest: f64,
     last_us: Option<i64>,
-    surge: Surge,
-}
-
-/// Groups in a row that waited longer and longer.
-#[derive(Clone, Copy, Debug, Default)]
-struct Surge {
-    groups: u32,
-    risen_ms: f64,
-    span_ms: f64,
 }
 
 impl Default for Trend {
@@ -99,7 +83,6 @@ impl Default for Trend {
             steep_ms: 0.0,
             steepest: 0.0,
             last_us: None,
-            surge: Surge::default(),
         }
     }
 }
@@ -130,12 +113,6 @@ impl Trend {
         self.smoothed_ms - self.floor_ms
     }
 
-    /// Whether a queue grows so fast that there is nothing to wait for.
-    pub(crate) fn surges(&self) -> bool {
-        let Surge { groups, risen_ms, span_ms } = self.surge;
-        groups >= SURGE_GROUPS && risen_ms >= SURGE_MS && span_ms >= SURGE_SPAN_MS
-    }
-
     /// Begins anew, for instance after the rate was raised on purpose. The threshold is kept.
     pub(crate) fn forget(&mut self) {
         *self = Trend { threshold: self.threshold, ..Trend::default() };
@@ -146,15 +123,6 @@ impl Trend {
         let arrived_ms = (group.arrived_last_us - previous.arrived_last_us) as f64 / 1e3;
         self.groups += 1.0;
         self.sum_ms += arrived_ms - sent_ms;
-        self.surge = if arrived_ms - sent_ms >= SURGE_STEP_MS {
-            Surge {
-                groups: self.surge.groups + 1,
-                risen_ms: self.surge.risen_ms + arrived_ms - sent_ms,
-                span_ms: self.surge.span_ms + sent_ms,
-            }
-        } else {
-            Surge::default()
-        };
         self.smoothed_ms = SMOOTHING * self.smoothed_ms + (1.0 - SMOOTHING) * self.sum_ms;
         // The floor rises slowly, so that clocks which drift apart make no queue.
         let risen = self.floor_ms + FLOOR_RISE * arrived_ms.max(0.0);
@@ -241,27 +209,5 @@ mod tests {
         assert!(first < 30, "noticed after {first} groups");
         let under = run(60, -2.0, |_| 0.0);
         assert!(under.contains(&Usage::Under));
-    }
-
-    #[test]
-    fn a_surge_is_seen_within_four_pictures() {
-        let start = Instant::now();
-        let at = |picture: u64| start + Duration::from_millis(33 * picture);
-        // Each picture comes 20 ms later behind its time than the one before, from the tenth on.
-        let late = |picture: u64| 20_000 * picture.saturating_sub(10) as i64;
-        let mut trend = Trend::default();
-        let seen = (0..20u64).find(|picture| {
-            trend.take(at(*picture), 33_000 * *picture as i64 + late(*picture));
-            trend.surges()
-        });
-        // A picture's group is complete with the next one.
-        assert_eq!(seen, Some(14));
-        // One picture that is late, as a large one is, is none.
-        let mut trend = Trend::default();
-        for picture in 0..40u64 {
-            let late = if picture % 10 == 9 { 90_000 } else { 0 };
-            trend.take(at(picture), 33_000 * picture as i64 + late);
-            assert!(!trend.surges(), "{picture}");
-        }
     }
 }
