@@ -51,6 +51,24 @@ fn cap(world: &mut World) {
     assert!(frames(world, bo, track, Some(2), 3 * S) >= 85, "it stays");
 }
 
+scene!(AGAIN, a_link_that_shrinks_twice, 6, plain, again);
+
+/// The second time comes before the publisher may be asked for another keyframe.
+fn again(world: &mut World) {
+    let al = world.join("al", 1, 0);
+    let bo = world.join("bo", 1, 1);
+    let track = world.publish(al, Media::camera(CAMERA));
+    world.until("the top layer comes", 8 * S, |w| frames(w, bo, track, Some(2), S) >= 28);
+    let since = world.now;
+    world.reroute(bo, Faults::default(), capped(500));
+    world.run(600 * MS);
+    world.reroute(bo, Faults::default(), capped(250));
+    world.run(3 * S);
+    let frozen = world.frozen(bo, track, since, FREEZE);
+    assert!(frozen < 800 * MS, "frozen for {frozen} us");
+    assert_eq!(world.layer(bo, track), Some(0));
+}
+
 scene!(UNEQUAL, viewers_do_not_affect_one_another, 3, plain, unequal);
 
 fn unequal(world: &mut World) {

@@ -17,10 +17,14 @@ use antipode_base::media::Bitrate;
 
 /// Above the estimate, so that the queue here empties sooner than the next pictures come.
 const MARGIN: f64 = 1.3;
+/// The same while the path's own queue is full and must empty.
+const MARGIN_FULL: f64 = 0.9;
 /// Between two bursts.
 const STEP: Duration = Duration::from_millis(5);
 /// What may leave at once after a pause: a small picture.
 const BURST: Duration = Duration::from_millis(15);
+/// How long pictures wait at most for what went out beside them.
+const DEBT: Duration = Duration::from_millis(100);
 
 /// A queue of what is to leave, of any kind of item with a length in bytes.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ impl<T> Pacer<T> {
     /// The path's estimate while it is too narrow; `None`: nothing is paced. `full`: the path's own queue
     /// is, and must empty first.
     pub(crate) fn set_rate(&mut self, estimate: Option<Bitrate>, full: bool) {
-        let margin = if full { 1.0 } else { MARGIN };
+        let margin = if full { MARGIN_FULL } else { MARGIN };
         self.rate = estimate.map(|rate| rate.0 as f64 / 8.0 * margin);
     }
 
@@ -76,8 +80,8 @@ impl<T> Pacer<T> {
 
     /// Something that does not wait here goes out: the rest has so much less.
     pub(crate) fn spend(&mut self, bytes: usize) {
-        if self.rate.is_some() {
-            self.credit -= bytes as f64;
+        if let Some(rate) = self.rate {
+            self.credit = (self.credit - bytes as f64).max(-rate * DEBT.as_secs_f64());
         }
     }
 

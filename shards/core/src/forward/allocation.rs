@@ -18,8 +18,9 @@ use antipode_base::media::{Bitrate, Layer};
 use super::rates::Rates;
 use super::subscription::LayerSet;
 
-/// What is sent may cost this much more than there is.
-const OVERDRAFT: f64 = 1.05;
+/// What is sent may cost this much more than there is: an estimate that was lowered stays a tenth below what
+/// the path carries, and is lowered again while that is too much.
+const OVERDRAFT: f64 = 1.1;
 /// What would be more than is sent must cost this much less than there is.
 const HEADROOM: f64 = 1.10;
 /// A climb that is taken back within this time was too early.
@@ -31,7 +32,7 @@ const WAIT_MAX: Duration = Duration::from_secs(16);
 /// much: the estimate has just been lowered below what the path carries, and a second step would come in the
 /// middle of the keyframe of the first.
 const SETTLES: Duration = Duration::from_millis(1_500);
-const SETTLING: f64 = 1.2;
+const SETTLING: f64 = 1.35;
 /// So much more than the next step needs is plenty.
 const PLENTY: f64 = 1.2;
 /// A rung whose cost nobody has measured yet: a small picture. It is corrected within a second.
@@ -296,7 +297,7 @@ mod tests {
             (820, rung(1), rung(1)),
             (820, rung(2), rung(2)),
             (790, rung(2), rung(2)),
-            (750, rung(2), rung(1)),
+            (720, rung(2), rung(1)),
             (900, rung(1), rung(2)),
         ] {
             assert_eq!(share(kbps, &all(now)).0, [got], "{kbps} {now:?}");
@@ -347,7 +348,7 @@ mod tests {
         let mut climb = Climb::default();
         assert_eq!(climb.share(Bitrate(100), at(0)), Bitrate(100));
         climb.note(false, true, at(0));
-        assert_eq!(climb.share(Bitrate(100), at(1_400)), Bitrate(120));
+        assert_eq!(climb.share(Bitrate(100), at(1_400)), Bitrate(135));
         assert_eq!(climb.share(Bitrate(100), at(1_500)), Bitrate(100));
     }
 

@@ -51,8 +51,8 @@ pub(crate) struct Offered {
 pub(crate) struct Granted {
     /// The viewer starves, or has ceased to.
     pub(crate) turned: bool,
-    /// A stream that was too large has stopped.
-    pub(crate) stopped: bool,
+    /// What is sent is too large; a smaller stream is to take its place soon.
+    pub(crate) too_large: bool,
 }
 
 impl Subscription {
@@ -191,8 +191,8 @@ impl Subscription {
     }
 
     /// Takes over what the bandwidth allows. What starved starts again at a keyframe. A stream that is
-    /// too large stops at once: until the smaller one begins it would fill the queue that the smaller
-    /// one's keyframe has to pass. `svc` says that the layers share one stream.
+    /// too large goes on, thinned ([`Selector`]), until the smaller one begins. `svc` says that the
+    /// layers share one stream.
     pub(crate) fn grant(&mut self, grant: Grant, svc: bool) -> Granted {
         let before = std::mem::replace(&mut self.grant, grant);
         let turned = (before == Grant::Paused) != (grant == Grant::Paused);
@@ -200,11 +200,10 @@ impl Subscription {
             Grant::Rung { layer, .. } => self.selector.sent().is_some_and(|s| s.layer > layer),
             Grant::Paused => false,
         };
-        let stopped = too_large && !svc;
-        if turned || stopped {
+        if turned {
             self.restart();
         }
-        Granted { turned, stopped }
+        Granted { turned, too_large: too_large && !svc }
     }
 
     /// Nothing more is sent before a keyframe.

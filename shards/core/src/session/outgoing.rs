@@ -11,6 +11,9 @@ use crate::effects::Effects;
 use crate::egress::Repeat;
 use crate::forward::Rewrite;
 
+/// What a path carries beside a payload: RTP's header with its extensions, and SRTP's tag.
+const HEADERS: usize = 44;
+
 /// A packet on its way out: numbered, not sealed.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -39,8 +42,17 @@ impl Session {
         packet: &Packet,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let bytes = packet.payload.len();
-        if packet.codec.kind() == Kind::Audio || self.pacer.passes(bytes, now) {
+        let bytes = packet.payload.len() + HEADERS;
+        if packet.codec.kind() == Kind::Audio {
+            self.pacer.spend(bytes);
+            return self.seal(slot, rewrite, packet, now);
+        }
+        if packet.keyframe {
+            // Nobody needs what still waits of the stream whose place it takes.
+            let stream = packet.stream();
+            self.pacer.forget(|it| it.slot == slot && it.packet.stream() != stream);
+        }
+        if self.pacer.passes(bytes, now) {
             return self.seal(slot, rewrite, packet, now);
         }
         let waiting = Waiting { slot, rewrite: *rewrite, packet: packet.clone() };
@@ -78,7 +90,7 @@ impl Session {
 
     /// Seals one packet again.
     pub(crate) fn repeat(&mut self, repeat: &Repeat, packet: &Packet, now: Instant) {
-        self.pacer.spend(packet.payload.len());
+        self.pacer.spend(packet.payload.len() + HEADERS);
         self.queue.extend(self.egress.repeat(repeat, packet, now));
     }
 

@@ -125,10 +125,10 @@ impl Shard {
             let session = session.id;
             self.fx.notices.push_back(Notice::Delivery { session, track, paused });
         }
-        if granted.turned || granted.stopped {
+        if granted.turned {
             session.abandon(slot);
         }
-        if granted.stopped || (granted.turned && !paused) {
+        if granted.too_large || (granted.turned && !paused) {
             self.viewer_needs_keyframe(key, track, now);
         }
     }
