@@ -134,6 +134,7 @@ impl Signal {
                 identity: name.to_owned(),
                 sid: format!("PA_{place}"),
                 audio_top: self.audio_top,
+                rsa: false,
             };
             self.out.push(Out::Shard(shard, Command::OpenSession(open)));
         }

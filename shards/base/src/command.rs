@@ -53,6 +53,9 @@ pub struct OpenSession {
     /// own. 0: all of them. On each shard the room's first session that names a number names it for
     /// all that do, so signaling names one for a room.
     pub audio_top: u8,
+    /// The client's certificate may have an RSA key. Its DTLS then keeps time by the clock of the
+    /// operating system, and costs more memory.
+    pub rsa: bool,
 }
 
 /// A track as one session is to receive it.

@@ -66,6 +66,18 @@ pub const FOREIGN_ADDRESSES_MAX: usize = 131_072;
 /// from there: a claim may have been lost to a full ring.
 pub const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 
+// --- DTLS by OpenSSL ------------------------------------------------------------------------------
+
+/// Datagrams of one handshake: a handful, and each again for as long as it is lost.
+pub const DTLS_HANDSHAKE_DATAGRAMS_MAX: usize = 128;
+/// Sealed records of one handshake. It has one, and OpenSSL keeps those that come too early.
+pub const DTLS_HANDSHAKE_SEALED_MAX: usize = 32;
+/// A message of a handshake, as its header has it. OpenSSL makes room for all of it when the first piece
+/// comes. The longest is a certificate's.
+pub const DTLS_MESSAGE_MAX: usize = 16 * 1024;
+/// Datagrams that one call may make. A flight has a few.
+pub const DTLS_OUTGOING_MAX: usize = 64;
+
 // --- rings ----------------------------------------------------------------------------------------
 
 /// Parcels in the ring from one shard to another.

@@ -21,6 +21,7 @@
 //! | `payload` | keyframes, picture numbers and layers, in payloads and header extensions |
 //! | `red` | redundant sound: taking RFC 2198 apart, making it, mending losses with it |
 //! | `sdp` | what str0m does not read or write of a description |
+//! | `dtls` | DTLS with peers whose certificate has an RSA key |
 //! | `data` | who a data packet is from and for |
 //! | `levels`, `room`, `timers`, `effects`, `io` | small tables |
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@
 pub mod bench;
 mod data;
 mod demux;
+mod dtls;
 mod effects;
 mod egress;
 mod forward;

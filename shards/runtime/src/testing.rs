@@ -141,6 +141,7 @@ pub(crate) fn open(session: u64) -> Command {
         identity: "someone".into(),
         sid: "PA_someone".into(),
         audio_top: 0,
+        rsa: false,
     })
 }
 

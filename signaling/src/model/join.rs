@@ -186,6 +186,8 @@ impl Model {
                 identity: member.who.identity.clone(),
                 sid: member.sid.clone(),
                 audio_top,
+                // What is no browser may have made its certificate the old way.
+                rsa: member.http.is_some(),
             };
             self.command(member.seat, Command::OpenSession(open));
         }

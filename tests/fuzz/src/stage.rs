@@ -85,6 +85,7 @@ pub fn open(session: SessionId, role: Role) -> Command {
         identity: format!("m{}", session.0),
         sid: format!("PA_{}", session.0),
         audio_top: 1,
+        rsa: false,
     })
 }
 

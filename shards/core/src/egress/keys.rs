@@ -15,6 +15,8 @@ use str0m::crypto::dtls::{
 };
 use str0m::crypto::{CryptoError, CryptoProvider};
 
+use crate::dtls::OpenSsl;
+
 thread_local! {
     static HANDED: RefCell<Option<Keys>> = const { RefCell::new(None) };
 }
@@ -39,6 +41,15 @@ pub(crate) fn take() -> Option<Keys> {
 pub(crate) fn provider() -> CryptoProvider {
     static PROVIDER: LazyLock<CryptoProvider> =
         LazyLock::new(|| showing(str0m::crypto::from_feature_flags()));
+    PROVIDER.clone()
+}
+
+/// The same with the DTLS that knows RSA too.
+pub(crate) fn provider_rsa() -> CryptoProvider {
+    static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(|| {
+        let crypto = str0m::crypto::from_feature_flags();
+        showing(CryptoProvider { dtls_provider: &OpenSsl, ..crypto })
+    });
     PROVIDER.clone()
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct SessionSetup {
     shard: ShardId,
     candidates: Vec<Candidate>,
     provider: Arc<CryptoProvider>,
+    provider_rsa: Arc<CryptoProvider>,
     certificate: DtlsCert,
     rng: SmallRng,
 }
@@ -57,7 +58,9 @@ impl SessionSetup {
             .generate_certificate()
             .expect("the cipher library that we build with makes certificates");
         let rng = SmallRng::seed_from_u64(config.seed);
-        SessionSetup { shard: config.shard, candidates, provider, certificate, rng }
+        let provider_rsa = Arc::new(keys::provider_rsa());
+        let shard = config.shard;
+        SessionSetup { shard, candidates, provider, provider_rsa, certificate, rng }
     }
 
     /// Fresh credentials whose ufrag carries the shard.
@@ -89,10 +92,12 @@ impl SessionSetup {
         self.rng.random()
     }
 
-    /// A peer connection that waits for its first offer or answer.
-    pub(crate) fn build(&self, credentials: IceCreds, now: Instant) -> Rtc {
+    /// A peer connection that waits for its first offer or answer. `rsa`: the peer's certificate may
+    /// have an RSA key.
+    pub(crate) fn build(&self, rsa: bool, credentials: IceCreds, now: Instant) -> Rtc {
+        let provider = if rsa { &self.provider_rsa } else { &self.provider };
         let mut rtc = Rtc::builder()
-            .set_crypto_provider(self.provider.clone())
+            .set_crypto_provider(provider.clone())
             .set_dtls_cert(self.certificate.clone())
             .set_local_ice_credentials(credentials)
             // Our addresses are known to clients, so the client does the checking (RFC 8445 §2.5).

@@ -40,7 +40,7 @@ impl Shard {
             return self.fx.notices.push_back(Notice::SessionEnded { session, reason });
         }
         let credentials = self.setup.credentials();
-        let rtc = self.setup.build(credentials.clone(), now);
+        let rtc = self.setup.build(open.rsa, credentials.clone(), now);
         let key = self.sessions.insert(Session::new(open, rtc, credentials.clone(), now));
         self.by_id.insert(open.session, key);
         self.demux.add_ufrag(&credentials.ufrag, key);

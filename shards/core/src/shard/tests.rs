@@ -3,6 +3,7 @@
 mod descriptors;
 mod player;
 mod reports;
+mod rsa;
 mod sound;
 
 use std::net::SocketAddr;
@@ -66,6 +67,8 @@ struct Scene {
     now: Instant,
     notices: Vec<Notice>,
     parcels: Vec<Addressed>,
+    /// Whether sessions are opened for peers with RSA keys.
+    rsa: bool,
 }
 
 fn session(n: usize) -> SessionId {
@@ -88,7 +91,7 @@ impl Scene {
             seed: 7,
         };
         let shard = Shard::new(config, now);
-        Scene { shard, clients: Vec::new(), now, notices: Vec::new(), parcels: Vec::new() }
+        Scene { shard, clients: vec![], now, notices: vec![], parcels: vec![], rsa: false }
     }
 
     fn command(&mut self, command: Command) {
@@ -139,6 +142,7 @@ impl Scene {
             identity: format!("m{n}"),
             sid: format!("PA_{n}"),
             audio_top: 0,
+            rsa: self.rsa,
         }));
     }
 

@@ -32,6 +32,7 @@ fn two_members_join_publish_subscribe_and_leave() {
                     identity: "alice".into(),
                     sid: alice.sid.clone(),
                     audio_top: 0,
+                    rsa: false,
                 })
             ),
             (ShardId(0), Command::SpanRoom { room, shards: vec![ShardId(0)] }),
@@ -172,15 +173,15 @@ fn negotiation_is_passed_on_with_public_names() {
 fn two_peer_connections_are_two_sessions_of_one_member() {
     let mut scene = Scene::new();
     let alice = scene.join_as(Join { wire: Wire::Two, ..join("lobby", "alice") });
-    let roles: Vec<Role> = scene
+    let roles: Vec<(Role, bool)> = scene
         .take_commands()
         .into_iter()
         .filter_map(|(_, command)| match command {
-            Command::OpenSession(open) => Some(open.role),
+            Command::OpenSession(open) => Some((open.role, open.rsa)),
             _ => None,
         })
         .collect();
-    assert_eq!(roles, [Role::Publish, Role::Subscribe]);
+    assert_eq!(roles, [(Role::Publish, false), (Role::Subscribe, false)]);
     scene.take_told(&alice);
     let (session, sdp) = (alice.subscribe, "ours".to_owned());
     scene.notice(Notice::Offer { session, id: 5, sdp, slots: vec![] });

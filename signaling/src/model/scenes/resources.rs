@@ -138,15 +138,15 @@ fn a_publisher_is_a_participant_as_others_are() {
     let mut scene = Scene::new();
     let bob = scene.join("lobby", "bob");
     let (studio, tracks) = scene.publisher("studio");
-    let roles: Vec<Role> = scene
+    let roles: Vec<(Role, bool)> = scene
         .commands
         .iter()
         .filter_map(|(_, command)| match command {
-            Command::OpenSession(open) => Some(open.role),
+            Command::OpenSession(open) => Some((open.role, open.rsa)),
             _ => None,
         })
         .collect();
-    assert_eq!(roles, [Role::Publish]);
+    assert_eq!(roles, [(Role::Publish, true)], "its certificate may be of RSA");
     let view = scene.sees(&bob, "studio").expect("bob hears of it");
     let sources: Vec<Source> = view.tracks.iter().map(|track| track.spec.source).collect();
     assert_eq!(sources, [Source::Microphone, Source::Camera]);
@@ -339,15 +339,15 @@ fn a_player_is_seen_by_nobody_and_may_come_twice() {
     assert_ne!(first.address.id, second.address.id);
     assert!(scene.told(&bob).iter().all(|message| !matches!(message, ToClient::Members(m)
         if m.iter().any(|view| view.who.identity != "bob"))));
-    let roles: Vec<Role> = scene
+    let roles: Vec<(Role, bool)> = scene
         .take_commands()
         .iter()
         .filter_map(|(_, command)| match command {
-            Command::OpenSession(open) => Some(open.role),
+            Command::OpenSession(open) => Some((open.role, open.rsa)),
             _ => None,
         })
         .collect();
-    assert_eq!(roles, [Role::Play]);
+    assert_eq!(roles, [(Role::Play, true)], "its certificate may be of RSA");
 }
 
 #[test]
