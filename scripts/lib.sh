@@ -51,7 +51,8 @@ apt_install() {
     apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
 
-# A compiler for the C parts (liburing, the crypto library) and a Rust that is new enough.
+# A compiler for the C parts (liburing, the crypto libraries), Perl for OpenSSL's configuration, and a
+# Rust that is new enough.
 ensure_rust() {
   command -v cargo >/dev/null || die "no cargo: install Rust from https://rustup.rs"
   local wanted have
@@ -60,6 +61,8 @@ ensure_rust() {
   [[ "$(printf '%s\n%s\n' "$wanted" "$have" | sort -V | head -n1)" == "$wanted" ]] \
     || die "Rust $have is too old, $wanted is needed: run 'rustup update'"
   if ! command -v cc >/dev/null || ! command -v make >/dev/null; then apt_install build-essential; fi
+  # Debian's smallest Perl lacks these.
+  perl -MFindBin -MFile::Compare -MIPC::Cmd -e 1 2>/dev/null || apt_install perl
 }
 
 # ensure_venv NAME REQUIREMENT...: a Python environment in .cache/NAME with exactly these packages.

@@ -1,11 +1,11 @@
 // A publisher and a player by GStreamer's webrtcbin, which speaks no HTTP here: it writes its offer to
 // standard output and reads the answer from standard input, each ended by a line with a single dot.
 //
-//   peer publish vp8|h264 PEM   sends a plain colour and a tone
-//   peer play vp8|h264 PEM      receives, and writes a line of JSON for every tenth picture: how many there
-//                               were, the averages of the last one's planes, and the pitch of the sound
+//   peer publish vp8|h264   sends a plain colour and a tone
+//   peer play vp8|h264      receives, and writes a line of JSON for every tenth picture: how many there
+//                           were, the averages of the last one's planes, and the pitch of the sound
 //
-// PEM holds its certificate, and the key to it.
+// Its certificate is the one that GStreamer makes, with an RSA key.
 // It ends when its standard input does.
 
 #include <stdio.h>
@@ -46,7 +46,6 @@
 
 static GstElement *pipeline, *peer;
 static GMainLoop *loop;
-static char *pem;
 static gboolean plays, is_h264, is_offered;
 static int exit_code;
 static GString *answer;
@@ -207,13 +206,6 @@ static gboolean on_message(GstBus *bus, GstMessage *message, gpointer data) {
 
 // --- The pipeline ---
 
-// GStreamer's own certificates are of RSA, which the server's DTLS does not know.
-static void on_element(GstBin *bin, GstBin *parent, GstElement *element, gpointer data) {
-  GstElementFactory *factory = gst_element_get_factory(element);
-  if (factory && strcmp(GST_OBJECT_NAME(factory), "dtlssrtpdec") == 0)
-    g_object_set(element, "pem", pem, NULL);
-}
-
 static void receive(const char *words) {
   GstCaps *caps = gst_caps_from_string(words);
   GstWebRTCRTPTransceiver *transceiver;
@@ -225,8 +217,8 @@ static void receive(const char *words) {
 
 int main(int argc, char **argv) {
   gst_init(&argc, &argv);
-  if (argc != 4 || !g_file_get_contents(argv[3], &pem, NULL, NULL)) {
-    fprintf(stderr, "peer publish|play vp8|h264 PEM\n");
+  if (argc != 3) {
+    fprintf(stderr, "peer publish|play vp8|h264\n");
     return 2;
   }
   plays = strcmp(argv[1], "play") == 0;
@@ -252,7 +244,6 @@ int main(int argc, char **argv) {
   if (!plays) g_signal_connect(peer, "on-negotiation-needed", G_CALLBACK(on_negotiation), NULL);
   g_signal_connect(peer, "notify::ice-gathering-state", G_CALLBACK(on_gathered), NULL);
   g_signal_connect(peer, "pad-added", G_CALLBACK(on_pad), NULL);
-  g_signal_connect(pipeline, "deep-element-added", G_CALLBACK(on_element), NULL);
   // It leaves the loopback interface out, and a machine for tests may have no other.
   GObject *ice;
   gboolean is_added;
