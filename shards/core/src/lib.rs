@@ -30,6 +30,7 @@
 pub mod bench;
 mod data;
 mod demux;
+#[cfg(feature = "rsa")]
 mod dtls;
 mod effects;
 mod egress;

@@ -15,8 +15,6 @@ use str0m::crypto::dtls::{
 };
 use str0m::crypto::{CryptoError, CryptoProvider};
 
-use crate::dtls::OpenSsl;
-
 thread_local! {
     static HANDED: RefCell<Option<Keys>> = const { RefCell::new(None) };
 }
@@ -45,12 +43,19 @@ pub(crate) fn provider() -> CryptoProvider {
 }
 
 /// The same with the DTLS that knows RSA too.
+#[cfg(feature = "rsa")]
 pub(crate) fn provider_rsa() -> CryptoProvider {
     static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(|| {
         let crypto = str0m::crypto::from_feature_flags();
-        showing(CryptoProvider { dtls_provider: &OpenSsl, ..crypto })
+        showing(CryptoProvider { dtls_provider: &crate::dtls::OpenSsl, ..crypto })
     });
     PROVIDER.clone()
+}
+
+/// Built without it.
+#[cfg(not(feature = "rsa"))]
+pub(crate) fn provider_rsa() -> CryptoProvider {
+    provider()
 }
 
 /// The same of any provider. str0m wants it to live for ever, so each call keeps some bytes for good.

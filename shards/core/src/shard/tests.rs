@@ -3,6 +3,7 @@
 mod descriptors;
 mod player;
 mod reports;
+#[cfg(feature = "rsa")]
 mod rsa;
 mod sound;
 
