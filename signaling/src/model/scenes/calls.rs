@@ -18,27 +18,23 @@ fn two_members_join_publish_subscribe_and_leave() {
     let alice = scene.join_as(Join { offer: Some(offer(1)), ..join("lobby", "alice") });
     let room = scene.model.rooms_by_name["lobby"];
     let alice_id = scene.model.members_by_sid[&alice.sid];
-    assert_eq!(
-        scene.take_commands(),
-        [
-            (
-                ShardId(0),
-                Command::OpenSession(OpenSession {
-                    session: alice.publish,
-                    member: alice_id,
-                    room,
-                    role: Role::Both,
-                    grants: ALL,
-                    identity: "alice".into(),
-                    sid: alice.sid.clone(),
-                    audio_top: 0,
-                    rsa: false,
-                })
-            ),
-            (ShardId(0), Command::SpanRoom { room, shards: vec![ShardId(0)] }),
-            (ShardId(0), Command::Offer { session: alice.publish, id: 1, sdp: offer(1).sdp }),
-        ]
-    );
+    let open = OpenSession {
+        session: alice.publish,
+        member: alice_id,
+        room,
+        role: Role::Both,
+        grants: ALL,
+        identity: "alice".into(),
+        sid: alice.sid.clone(),
+        audio_top: 0,
+        rsa: false,
+    };
+    let commands = [
+        Command::OpenSession(open),
+        Command::SpanRoom { room, shards: vec![ShardId(0)] },
+        Command::Offer { session: alice.publish, id: 1, sdp: offer(1).sdp },
+    ];
+    assert_eq!(scene.take_commands(), commands.map(|command| (ShardId(0), command)));
 
     let (track, track_sid) = scene.publish(&alice, camera());
     assert!(track_sid.starts_with("TR_VC"), "{track_sid}");
