@@ -19,6 +19,7 @@
 //! | [`client`] | peers, and the threads that run them |
 //! | [`media`] | what is sent |
 //! | [`sink`] | what was received |
+//! | [`hosted`] | servers that the harness starts, pins and ends |
 //! | [`proc`] | what processes used, from `/proc` and `/metrics` |
 //! | [`report`] | the result, and its forms |
 //! | [`floor`] | what kernel and cipher alone cost |
@@ -31,6 +32,7 @@ pub mod client;
 pub mod clock;
 pub mod error;
 pub mod floor;
+pub mod hosted;
 pub mod media;
 pub mod path;
 pub mod proc;

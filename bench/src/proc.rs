@@ -12,7 +12,7 @@ use crate::client::crew::THREAD;
 /// What a process and its descendants have used since their start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// CPU time in microseconds, to the kernel's tick.
+    /// CPU time in microseconds; to the kernel's tick where it keeps no exact one.
     pub cpu_us: u64,
     /// Memory in bytes.
     pub rss: u64,
@@ -26,21 +26,28 @@ pub struct Usage {
     pub threads: u64,
 }
 
-/// Reads a process with all its descendants (`antipode dev` has two children). `None`: it is gone.
-pub fn usage(pid: u32) -> Option<Usage> {
+/// Reads processes with all their descendants (`antipode dev` has two children). `None`: one of them is
+/// gone, or none was named.
+pub fn usage(pids: &[u32]) -> Option<Usage> {
+    if pids.is_empty() {
+        return None;
+    }
     let parents = parents();
-    let mut family = vec![pid];
+    let mut family = Vec::new();
+    family.extend(pids);
     let mut at = 0;
     while at < family.len() {
         let parent = family[at];
-        family.extend(parents.iter().filter(|(_, of)| **of == parent).map(|(child, _)| *child));
+        let children = parents.iter().filter(|(_, of)| **of == parent).map(|(child, _)| *child);
+        let new: Vec<u32> = children.filter(|child| !family.contains(child)).collect();
+        family.extend(new);
         at += 1;
     }
     let mut sum = Usage::default();
     for member in family {
         let Some(one) = one(member) else {
-            // A child may have ended since; the process itself must be there.
-            if member == pid {
+            // A child may have ended since; the processes themselves must be there.
+            if pids.contains(&member) {
                 return None;
             }
             continue;
@@ -60,13 +67,24 @@ fn one(pid: u32) -> Option<Usage> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let mut usage = Usage { cpu_us, ..Usage::default() };
     usage.rss = field(&status, "VmRSS:").unwrap_or(0) * 1_024;
+    let mut exact_us = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
         let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
         usage.threads += 1;
+        exact_us += fs::read_to_string(task.path().join("schedstat"))
+            .map_or(0, |text| ran_us(&text).unwrap_or(0));
         usage.voluntary_switches += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
         usage.involuntary_switches += field(&status, "nonvoluntary_ctxt_switches:").unwrap_or(0);
     }
+    // The sum of the threads is exact, but lacks those that have ended; the other is rounded down to
+    // ticks. The greater one is nearer.
+    usage.cpu_us = usage.cpu_us.max(exact_us);
     Some(usage)
+}
+
+/// The first field of a thread's `schedstat`: nanoseconds on a core.
+fn ran_us(schedstat: &str) -> Option<u64> {
+    Some(schedstat.split_whitespace().next()?.parse::<u64>().ok()? / 1_000)
 }
 
 /// Each process's parent.
@@ -156,7 +174,8 @@ impl Own {
                 workers.insert(id, cpu_us(&stat).unwrap_or(0));
             }
         }
-        let (idle, ticks) = cores_idle();
+        let spent = Spent::of(&cores());
+        let (idle, ticks) = (spent.idle, spent.all);
         Own { at: Instant::now(), cpu_us: cpu_us(&stat).unwrap_or(0), workers, idle, ticks }
     }
 
@@ -187,19 +206,101 @@ pub fn cores() -> Vec<usize> {
     }
 }
 
-/// Idle ticks and all ticks of those cores, `/proc/stat`. Time stolen by the host is not idle.
-fn cores_idle() -> (u64, u64) {
-    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let (mut idle, mut ticks) = (0, 0);
-    for core in cores() {
-        let name = format!("cpu{core} ");
-        let Some(line) = stat.lines().find_map(|line| line.strip_prefix(&name)) else { continue };
-        let fields: Vec<u64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
-        // user nice system idle iowait irq softirq steal; guests are counted in user already.
-        idle += fields.iter().skip(3).take(2).sum::<u64>();
-        ticks += fields.iter().take(8).sum::<u64>();
+/// Ticks of some cores since the host's start, `/proc/stat`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// In processes and in the kernel for them.
+    pub work: u64,
+    /// In interrupts, as far as the kernel keeps them apart.
+    pub interrupts: u64,
+    /// Taken by the host.
+    pub stolen: u64,
+    /// Nothing to do. Time stolen by the host is not idle.
+    pub idle: u64,
+    /// All of them.
+    pub all: u64,
+}
+
+impl Spent {
+    /// Reads them.
+    pub fn of(cores: &[usize]) -> Self {
+        Spent::parse(&fs::read_to_string("/proc/stat").unwrap_or_default(), cores)
     }
-    (idle, ticks)
+
+    fn parse(stat: &str, cores: &[usize]) -> Self {
+        let mut spent = Spent::default();
+        for core in cores {
+            let name = format!("cpu{core} ");
+            let Some(line) = stat.lines().find_map(|line| line.strip_prefix(&name)) else {
+                continue;
+            };
+            let fields: Vec<u64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+            // user nice system idle iowait irq softirq steal; guests are counted in user already.
+            let sum = |range: std::ops::Range<usize>| {
+                fields.iter().skip(range.start).take(range.len()).sum::<u64>()
+            };
+            spent.work += sum(0..3);
+            spent.idle += sum(3..5);
+            spent.interrupts += sum(5..7);
+            spent.stolen += sum(7..8);
+            spent.all += sum(0..8);
+        }
+        spent
+    }
+}
+
+/// How busy the servers' own cores were, where the harness gave them some; shares of 0 to 1 of all of
+/// them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerCores {
+    /// How many.
+    pub count: usize,
+    /// With the server.
+    pub server: f64,
+    /// With other processes: they take the server's turn and its caches.
+    pub others: f64,
+    /// With interrupts.
+    pub interrupts: f64,
+    /// Taken by the host.
+    pub stolen: f64,
+}
+
+impl ServerCores {
+    /// More work of others than this on the servers' cores is said to spoil a run.
+    pub const OTHERS_MAX: f64 = 0.1;
+
+    /// What happened between two readings, in which the server used `server_us`.
+    pub fn between(count: usize, first: &Spent, last: &Spent, server_us: f64) -> Self {
+        let all = last.all.saturating_sub(first.all);
+        if all == 0 {
+            // Too short a time shows no tick.
+            return ServerCores { count, ..ServerCores::default() };
+        }
+        let share = |last: u64, first: u64| last.saturating_sub(first) as f64 / all as f64;
+        let all_us = all as f64 * 1e6 / rustix::param::clock_ticks_per_second().max(1) as f64;
+        let server = server_us / all_us;
+        ServerCores {
+            count,
+            server,
+            others: (share(last.work, first.work) - server).max(0.0),
+            interrupts: share(last.interrupts, first.interrupts),
+            stolen: share(last.stolen, first.stolen),
+        }
+    }
+
+    /// What spoilt the run, if anything did.
+    pub fn spoilt(&self) -> Option<String> {
+        let percent = |share: f64| share * 100.0;
+        if self.others > Self::OTHERS_MAX {
+            return Some(format!(
+                "other processes used {:.0} % of the server's cores",
+                percent(self.others)
+            ));
+        }
+        (self.stolen > Self::OTHERS_MAX).then(|| {
+            format!("the host took {:.0} % of the server's cores away", percent(self.stolen))
+        })
+    }
 }
 
 /// What a server tells of itself over HTTP, as far as it does.
@@ -207,6 +308,12 @@ fn cores_idle() -> (u64, u64) {
 pub struct Scraped {
     /// Packets handed to viewers: ours.
     pub packets_out: Option<f64>,
+    /// Datagrams sent, and segmented sends that they left in: ours.
+    pub datagrams_out: Option<f64>,
+    /// See `datagrams_out`.
+    pub trains_out: Option<f64>,
+    /// Context switches: voluntary and not.
+    pub switches: [Option<f64>; 2],
     /// CPU time in seconds: the usual name of exporters.
     pub cpu_s: Option<f64>,
     /// Memory in bytes: the usual name of exporters.
@@ -217,6 +324,11 @@ pub struct Scraped {
 pub fn scrape(text: &str) -> Scraped {
     Scraped {
         packets_out: metric(text, &["antipode_packets_out_total", "antipode_packets_out"]),
+        datagrams_out: metric(text, &["antipode_datagrams_out_total"]),
+        trains_out: metric(text, &["antipode_trains_out_total"]),
+        switches: ["voluntary", "nonvoluntary"].map(|kind| {
+            labelled(text, "process_context_switches_total", &format!("ctxswitchtype=\"{kind}\""))
+        }),
         cpu_s: metric(text, &["process_cpu_seconds_total"]),
         rss: metric(text, &["process_resident_memory_bytes"]),
     }
@@ -224,17 +336,19 @@ pub fn scrape(text: &str) -> Scraped {
 
 /// The sum of all samples of the first of `names` that is there.
 fn metric(text: &str, names: &[&str]) -> Option<f64> {
-    let sum = |name: &&str| {
-        let of = |line: &str| {
-            let rest = line.strip_prefix(*name)?;
-            let ends = rest.starts_with('{') || rest.starts_with(' ');
-            let value = rest.rsplit_once(['}', ' ']).map(|(_, value)| value.trim());
-            value.filter(|_| ends)?.parse::<f64>().ok()
-        };
-        let values: Vec<f64> = text.lines().filter_map(of).collect();
-        (!values.is_empty()).then(|| values.iter().sum())
+    names.iter().find_map(|name| labelled(text, name, ""))
+}
+
+/// The sum of all samples of a name whose labels hold a text.
+fn labelled(text: &str, name: &str, label: &str) -> Option<f64> {
+    let of = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        let ends = rest.starts_with('{') || rest.starts_with(' ');
+        let (labels, value) = rest.rsplit_once(['}', ' '])?;
+        value.trim().parse::<f64>().ok().filter(|_| ends && labels.contains(label))
     };
-    names.iter().find_map(sum)
+    let values: Vec<f64> = text.lines().filter_map(of).collect();
+    (!values.is_empty()).then(|| values.iter().sum())
 }
 
 #[cfg(test)]
@@ -252,18 +366,41 @@ mod tests {
 
     #[test]
     fn this_process_is_found_with_its_child() {
-        let own = usage(std::process::id()).expect("we are here");
+        let own = usage(&[std::process::id()]).expect("we are here");
         assert!(own.rss > 100_000 && own.threads >= 1, "{own:?}");
         let mut child = std::process::Command::new("cat")
             .stdin(std::process::Stdio::piped())
             .spawn()
             .expect("cat is everywhere");
-        let family = usage(std::process::id()).expect("we are here");
+        let family = usage(&[std::process::id()]).expect("we are here");
         assert!(family.processes > own.processes.min(1), "{family:?}");
+        let twice = usage(&[std::process::id(), child.id()]).expect("both are here");
+        assert_eq!(twice.processes, family.processes, "a child is counted once");
         child.kill().expect("it is ours");
         child.wait().expect("it ends");
         // Above every system's highest pid.
-        assert_eq!(usage(u32::MAX), None);
+        assert_eq!(usage(&[u32::MAX]), None);
+    }
+
+    #[test]
+    fn others_on_the_servers_cores_are_seen() {
+        let stat = "cpu  1 1 1 1 1 1 1 1\ncpu0 100 0 100 700 0 0 50 50 0 0\ncpu1 9 9 9 9 9 9 9 9\n";
+        let last = Spent::parse(stat, &[0]);
+        let want = Spent { work: 200, interrupts: 50, stolen: 50, idle: 700, all: 1_000 };
+        assert_eq!(last, want);
+        assert_eq!(Spent::parse(stat, &[7]), Spent::default());
+        let tick_us = 1e6 / rustix::param::clock_ticks_per_second() as f64;
+        for (server_ticks, spoilt) in [(190.0, false), (50.0, true), (400.0, false)] {
+            let cores = ServerCores::between(1, &Spent::default(), &last, server_ticks * tick_us);
+            assert_eq!(cores.spoilt().is_some(), spoilt, "{cores:?}");
+            assert!((cores.server - server_ticks / 1_000.0).abs() < 1e-6, "{cores:?}");
+        }
+    }
+
+    #[test]
+    fn the_exact_time_on_a_core() {
+        assert_eq!(ran_us("123456789 5 6\n"), Some(123_456));
+        assert_eq!(ran_us(""), None);
     }
 
     #[test]
@@ -285,8 +422,17 @@ mod tests {
         let text = "# TYPE antipode_packets_out counter\n\
             antipode_packets_out_total{node=\"a\",shard=\"0\"} 40\n\
             antipode_packets_out_total{node=\"a\",shard=\"1\"} 2\n\
-            antipode_packets_out_totals 9\nprocess_cpu_seconds_total 1.5\n";
-        let want = Scraped { packets_out: Some(42.0), cpu_s: Some(1.5), rss: None };
+            antipode_packets_out_totals 9\n\
+            process_cpu_seconds_total{process=\"signal\"} 1.0\n\
+            process_cpu_seconds_total{process=\"node\",node=\"a\"} 0.5\n\
+            process_context_switches_total{ctxswitchtype=\"voluntary\"} 5\n\
+            process_context_switches_total{ctxswitchtype=\"nonvoluntary\"} 3\n";
+        let want = Scraped {
+            packets_out: Some(42.0),
+            cpu_s: Some(1.5),
+            switches: [Some(5.0), Some(3.0)],
+            ..Scraped::default()
+        };
         assert_eq!(scrape(text), want);
         assert_eq!(scrape("nonsense {"), Scraped::default());
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use antipode_base::limits::BENCH_CLIENTS_MAX;
+use antipode_base::limits::{BENCH_CLIENTS_MAX, BENCH_SERVERS_MAX};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::LoadArgs;
+use crate::cli::{Axis, LoadArgs};
 use crate::error::BenchError;
 use crate::media::codec::Codec;
 use crate::media::source::{Layer, Shape};
@@ -25,6 +25,8 @@ pub enum Kind {
     Churn,
     /// More and more viewers.
     FindCapacity,
+    /// Publishers at one node, viewers at others.
+    Cascade,
 }
 
 impl Kind {
@@ -36,6 +38,54 @@ impl Kind {
             Kind::Audio => "audio",
             Kind::Churn => "churn",
             Kind::FindCapacity => "find-capacity",
+            Kind::Cascade => "cascade",
+        }
+    }
+}
+
+/// What a sweep lets grow, one at a time.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Growth {
+    /// Viewers of one camera.
+    Viewers,
+    /// Rooms of one camera and two viewers each.
+    Rooms,
+    /// Cameras in a room of ten viewers.
+    Publishers,
+}
+
+impl Growth {
+    /// All of them.
+    pub const ALL: [Growth; 3] = [Growth::Viewers, Growth::Rooms, Growth::Publishers];
+
+    /// For the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Growth::Viewers => "viewers of one track",
+            Growth::Rooms => "rooms of one publisher and two viewers",
+            Growth::Publishers => "publishers in a room of ten viewers",
+        }
+    }
+
+    /// The points that are looked at when none are named.
+    pub fn axis(self) -> Axis {
+        let points: &[u32] = match self {
+            Growth::Viewers => &[10, 30, 100, 300, 1_000, 2_000, 3_000],
+            Growth::Rooms => &[1, 5, 20, 50, 100, 200, 500],
+            Growth::Publishers => &[1, 2, 5, 10, 20, 50],
+        };
+        Axis { growth: self, points: points.to_vec() }
+    }
+
+    /// Cameras of each room, viewers of each room, and rooms at one point.
+    fn numbers(self, point: u32) -> (u32, u32, u32) {
+        match self {
+            Growth::Viewers => (1, point, 1),
+            Growth::Rooms => (1, 2, point),
+            Growth::Publishers => (point, 10, 1),
         }
     }
 }
@@ -49,6 +99,10 @@ pub struct Plan {
     pub publishers: Vec<Member>,
     /// So many join when all publishers stand.
     pub viewers: u32,
+    /// They take turns with the rooms.
+    rooms: u32,
+    /// And with the servers, but for the first, where the publishers are; one is for all.
+    servers: usize,
     /// Each of them, but for the name.
     guest: Member,
     /// Joins a second.
@@ -81,24 +135,48 @@ impl Plan {
             (audio, vec![Shape::Microphone]),
         ] {
             for _ in 0..count {
-                let index = members.len();
-                members.push(Member {
-                    identity: format!("{}-p{index}", args.identity_prefix),
-                    first_source: source_base(&args.identity_prefix) + index as u32 * 2,
-                    publish: shapes.clone(),
-                    subscribe: kind == Kind::Meeting,
-                    receive: [0, 0],
-                });
+                let subscribe = kind == Kind::Meeting;
+                members.push(publisher(&args.identity_prefix, members.len(), &shapes, subscribe));
             }
         }
-        let tracks: usize = members.iter().map(|member| member.publish.len()).sum();
+        Ok(Plan::of(kind, args, members, viewers, 1))
+    }
+
+    /// One point of a sweep: the same camera everywhere.
+    ///
+    /// # Errors
+    /// Values that make no run.
+    pub fn grown(growth: Growth, point: u32, args: &LoadArgs) -> Result<Self, BenchError> {
+        check(Kind::Broadcast, args)?;
+        let (cameras, viewers, rooms) = growth.numbers(point);
+        let clients = u64::from(rooms) * u64::from(cameras + viewers);
+        if clients > u64::from(BENCH_CLIENTS_MAX) {
+            let fault = format!("{point} make {clients} clients; {BENCH_CLIENTS_MAX} at most");
+            return Err(BenchError::Flag { flag: "--axis", fault });
+        }
+        let shapes = [camera(Kind::Broadcast, args)];
+        let mut members = Vec::new();
+        for index in 0..cameras * rooms {
+            let index = index as usize;
+            let mut member = publisher(&args.identity_prefix, index, &shapes, false);
+            member.room = index as u32 % rooms;
+            members.push(member);
+        }
+        Ok(Plan::of(Kind::Broadcast, args, members, viewers * rooms, rooms))
+    }
+
+    /// From the publishers on.
+    fn of(kind: Kind, args: &LoadArgs, mut members: Vec<Member>, viewers: u32, rooms: u32) -> Self {
+        // All rooms are alike.
+        let in_a_room = |count: usize| count / rooms as usize;
+        let tracks: usize = in_a_room(members.iter().map(|member| member.publish.len()).sum());
         let of = |member: &Member| {
             let cameras = member.publish.iter().filter(|shape| shape.codec() != Codec::Opus);
             cameras.count()
         };
-        let cameras: usize = members.iter().map(of).sum();
+        let cameras: usize = in_a_room(members.iter().map(of).sum());
         let mut receive = [tracks - cameras, cameras];
-        if args.protocol == Protocol::Whip {
+        if args.target.protocol == Protocol::Whip {
             // WHEP plays one camera of a room.
             receive[1] = receive[1].min(1);
         }
@@ -107,34 +185,43 @@ impl Plan {
             let sound = member.publish.len() - own;
             member.receive = [tracks - cameras - sound, cameras - own];
         }
-        let guest = Member {
-            identity: String::new(),
-            first_source: 0,
-            publish: Vec::new(),
-            subscribe: true,
-            receive,
-        };
+        let guest = Member { subscribe: true, receive, ..Member::default() };
         let of_publishers: usize = match kind {
             Kind::Meeting => members.iter().map(|member| tracks - member.publish.len()).sum(),
             _ => 0,
         };
         let streams = of_publishers + viewers as usize * (receive[0] + receive[1]);
         let per_second = if kind == Kind::Churn { CHURN_PER_SECOND } else { JOINS_PER_SECOND };
-        Ok(Plan {
+        Plan {
             kind,
             publishers: members,
             viewers,
+            rooms,
+            servers: args.target.url.len(),
             guest,
             joins_per_second: args.num_per_second.unwrap_or(per_second),
             duration: args.duration,
             warmup: args.warmup,
             streams,
-        })
+        }
     }
 
     /// A viewer by its number.
     pub fn viewer(&self, prefix: &str, index: u32) -> Member {
-        Member { identity: format!("{prefix}-v{index}"), ..self.guest.clone() }
+        let others = self.servers.saturating_sub(1).max(1);
+        let server = if self.servers > 1 { 1 + index as usize % others } else { 0 };
+        let identity = format!("{prefix}-v{index}");
+        Member { identity, server, room: index % self.rooms, ..self.guest.clone() }
+    }
+}
+
+fn publisher(prefix: &str, index: usize, shapes: &[Shape], subscribe: bool) -> Member {
+    Member {
+        identity: format!("{prefix}-p{index}"),
+        first_source: source_base(prefix) + index as u32 * 2,
+        publish: shapes.to_vec(),
+        subscribe,
+        ..Member::default()
     }
 }
 
@@ -154,14 +241,25 @@ fn check(kind: Kind, args: &LoadArgs) -> Result<(), BenchError> {
     if sum > u64::from(BENCH_CLIENTS_MAX) {
         return flaw("--subscribers", format!("{sum} clients in all; {BENCH_CLIENTS_MAX} at most"));
     }
-    if args.protocol == Protocol::Whip && kind == Kind::Meeting {
+    if args.target.protocol == Protocol::Whip && kind == Kind::Meeting {
         return flaw(
             "--protocol",
             "a WHEP client watches one camera; a meeting needs another".into(),
         );
     }
-    if args.threads == Some(0) {
+    if args.target.threads == Some(0) {
         return flaw("--threads", "give at least one".into());
+    }
+    match (kind, args.target.url.len()) {
+        (Kind::Cascade, 0 | 1) => {
+            let fault = "a cascade has one for its publishers and more for its viewers";
+            return flaw("--url", fault.into());
+        }
+        (Kind::Cascade, count) if count > BENCH_SERVERS_MAX => {
+            return flaw("--url", format!("{count}; {BENCH_SERVERS_MAX} at most"));
+        }
+        (Kind::Cascade, _) | (_, 1) => {}
+        _ => return flaw("--url", "give one; several are for a cascade".into()),
     }
     Ok(())
 }
@@ -178,10 +276,10 @@ fn numbers(kind: Kind, args: &LoadArgs) -> (u32, u32, u32, u32) {
         // Whoever publishes here has a microphone alone.
         Kind::Audio if silent => (0, 0, 1, viewers(10)),
         Kind::Audio => (0, 0, both + video + audio, viewers(10)),
-        Kind::Broadcast | Kind::Churn if silent => (0, 1, 0, viewers(10)),
+        Kind::Broadcast | Kind::Churn | Kind::Cascade if silent => (0, 1, 0, viewers(10)),
         Kind::FindCapacity if silent => (0, 1, 0, viewers(50)),
         Kind::FindCapacity => (both, video, audio, viewers(50)),
-        Kind::Broadcast | Kind::Churn => (both, video, audio, viewers(10)),
+        Kind::Broadcast | Kind::Churn | Kind::Cascade => (both, video, audio, viewers(10)),
     }
 }
 
@@ -201,7 +299,7 @@ fn camera(kind: Kind, args: &LoadArgs) -> Shape {
     let top = layer(1, 1_280, 720);
     let layers =
         if simulcast { vec![layer(11, 320, 180), layer(4, 640, 360), top] } else { vec![top] };
-    let codec = if args.codec == Codec::H264 { Codec::H264 } else { Codec::Vp8 };
+    let codec = if args.target.codec == Codec::H264 { Codec::H264 } else { Codec::Vp8 };
     Shape::Camera { codec, fps: args.fps, layers }
 }
 
@@ -264,8 +362,39 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_name_their_flag() {
+    fn a_sweep_grows_one_thing() {
+        let args = Cli::parse_from(["bench"]).load;
+        // Publishers, viewers, streams.
         let rows = [
+            (Growth::Viewers, 300, (1, 300, 300)),
+            (Growth::Rooms, 50, (50, 100, 100)),
+            (Growth::Publishers, 5, (5, 10, 50)),
+        ];
+        for (growth, point, want) in rows {
+            let plan = Plan::grown(growth, point, &args).expect("it is a plan");
+            assert_eq!((plan.publishers.len(), plan.viewers, plan.streams), want, "{growth:?}");
+            let mut crowd = vec![0; plan.rooms as usize];
+            (0..plan.viewers).for_each(|index| crowd[plan.viewer("x", index).room as usize] += 1);
+            assert!(crowd.iter().all(|count| *count == crowd[0]), "{crowd:?}");
+        }
+        assert!(Plan::grown(Growth::Rooms, 10_000, &args).is_err(), "too many clients");
+    }
+
+    #[test]
+    fn a_cascades_viewers_are_where_its_publishers_are_not() {
+        let urls = ["--url=ws://a", "--url=ws://b", "--url=ws://c"];
+        let plan = plan(Kind::Cascade, &urls).expect("it is a plan");
+        assert!(plan.publishers.iter().all(|member| member.server == 0));
+        let servers: Vec<usize> = (0..4).map(|index| plan.viewer("x", index).server).collect();
+        assert_eq!(servers, [1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn bad_values_name_their_flag() {
+        let error = plan(Kind::Cascade, &[]).expect_err("one URL").to_string();
+        assert!(error.starts_with("--url"), "{error}");
+        let rows = [
+            ("--url=ws://a\n--url=ws://b", "--url"),
             ("--video-bitrate=1", "--video-bitrate"),
             ("--fps=0", "--fps"),
             ("--num-per-second=0", "--num-per-second"),
@@ -273,7 +402,8 @@ mod tests {
             ("--threads=0", "--threads"),
         ];
         for (flag, want) in rows {
-            let error = plan(Kind::Broadcast, &[flag]).expect_err(flag).to_string();
+            let flags: Vec<&str> = flag.split('\n').collect();
+            let error = plan(Kind::Broadcast, &flags).expect_err(flag).to_string();
             assert!(error.starts_with(want), "{error}");
         }
     }

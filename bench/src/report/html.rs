@@ -20,9 +20,7 @@ polyline{fill:none;stroke-width:2}line{stroke:#ccc}";
 
 /// The page.
 pub fn page(report: &Report) -> String {
-    let mut out = String::from("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">");
-    let _ = write!(out, "<title>antipode bench {}</title>", report.scenario.name());
-    let _ = write!(out, "<style>{STYLE}</style><h1>antipode bench {}</h1>", report.scenario.name());
+    let mut out = String::new();
     for fault in &report.faults {
         let _ = write!(out, "<p class=\"bad\">{}</p>", escape(&fault.text));
     }
@@ -58,8 +56,15 @@ pub fn page(report: &Report) -> String {
         }
         out.push_str("</table>");
     }
-    out.push_str("</html>\n");
-    out
+    whole(&format!("antipode bench {}", report.scenario.name()), &out)
+}
+
+/// A page of its own from what stands on it.
+pub(crate) fn whole(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
+         <style>{STYLE}</style><h1>{title}</h1>{body}</html>\n"
+    )
 }
 
 /// Bars over latency on a logarithmic axis; their height is logarithmic too, or the tail, which is
@@ -135,7 +140,7 @@ fn label(out: &mut String, x: f64, y: f64, text: &str) {
 }
 
 /// A server's words may be in the report.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -5,9 +5,15 @@
 //! | [`table`] | for the terminal |
 //! | [`html`] | one page with plots, nothing else needed |
 //! | [`merge`] | the sum of several machines' results |
+//! | [`figures`] | the few figures that comparisons and sweeps are made of |
+//! | [`sweep`] | the result of many runs along an axis |
+//! | [`plot`] | lines as SVG |
 
+pub mod figures;
 pub mod html;
 pub mod merge;
+pub mod plot;
+pub mod sweep;
 pub mod table;
 
 use std::path::Path;
@@ -17,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use crate::cli::LoadArgs;
 use crate::error::BenchError;
 use crate::media::codec::Codec;
-use crate::proc::Load;
-use crate::run::measure::Span;
+use crate::proc::{Load, ServerCores};
+use crate::run::measure::{Reading, Span};
 use crate::scenario::{Kind, Plan};
 use crate::signal::Protocol;
 use crate::sink::stream::StreamReport;
@@ -126,6 +132,12 @@ pub struct ServerPart {
     pub threads: Option<u64>,
     /// Packets that it says it handed to viewers.
     pub packets_out: Option<f64>,
+    /// Mean length of its trains, in datagrams, as it says.
+    #[serde(default)]
+    pub train: Option<f64>,
+    /// Its own cores, where the harness gave it some.
+    #[serde(default)]
+    pub cores: Option<ServerCores>,
 }
 
 /// One second.
@@ -165,7 +177,8 @@ pub struct Step {
 pub struct Fault {
     /// One line.
     pub text: String,
-    /// The harness was too busy: the server may be better than it looks.
+    /// The harness was too busy, or others were on the server's cores: the server may be better than
+    /// it looks.
     pub busy: bool,
 }
 
@@ -175,9 +188,9 @@ impl Report {
         Report {
             version: VERSION,
             scenario: plan.kind,
-            protocol: args.protocol,
-            codec: args.codec,
-            url: args.url.clone(),
+            protocol: args.target.protocol,
+            codec: args.target.codec,
+            url: args.target.url.join(" "),
             started_unix_s: 0,
             seconds: 0.0,
             machines: 1,
@@ -224,7 +237,7 @@ impl Report {
         self.sent = span.sums.sent;
         self.keyframe_requests = span.sums.keyframe_requests;
         self.unsent = span.sums.unsent;
-        self.server = ServerPart::of(&span.server);
+        self.server = ServerPart::of(&span.server, span.server_cores);
         self.harness = span.load;
         self.samples = span.samples;
         if self.scenario == Kind::FindCapacity {
@@ -239,7 +252,7 @@ impl Report {
         self.faults.push(Fault { text, busy: false });
     }
 
-    /// Adds that the harness was too busy.
+    /// Adds that the harness was too busy, or the server not by itself.
     pub fn busy(&mut self, text: String) {
         self.faults.push(Fault { text, busy: true });
     }
@@ -271,6 +284,9 @@ impl Report {
             && let Some(busy) = self.harness.bottleneck().filter(|_| self.seconds > 0.0)
         {
             self.busy(format!("the harness may have been the bottleneck: {busy}"));
+        }
+        if let Some(spoilt) = self.server.cores.and_then(|cores| cores.spoilt()) {
+            self.busy(spoilt);
         }
     }
 
@@ -314,25 +330,32 @@ impl Part {
 }
 
 impl ServerPart {
-    fn of([idle, first, last]: &[crate::run::measure::Reading; 3]) -> Self {
+    fn of([idle, first, last]: &[Reading; 3], cores: usize) -> Self {
         let usages = first.usage.zip(last.usage);
         let spent = |last: Option<f64>, first: Option<f64>| Some((last? - first?).max(0.0));
         let local = usages.map(|(first, last)| last.cpu_us.saturating_sub(first.cpu_us) as f64);
         let remote = spent(last.scraped.cpu_s, first.scraped.cpu_s).map(|seconds| seconds * 1e6);
-        let rss = |reading: &crate::run::measure::Reading| {
-            reading.usage.map(|usage| usage.rss as f64).or(reading.scraped.rss)
+        let rss =
+            |reading: &Reading| reading.usage.map(|usage| usage.rss as f64).or(reading.scraped.rss);
+        let switches = |of: fn(&crate::proc::Usage) -> u64, at: usize| {
+            let local = usages.map(|(first, last)| of(&last).saturating_sub(of(&first)));
+            let told = || spent(last.scraped.switches[at], first.scraped.switches[at]);
+            local.or_else(|| told().map(|count| count as u64))
         };
-        let switches = |of: fn(&crate::proc::Usage) -> u64| {
-            usages.map(|(first, last)| of(&last).saturating_sub(of(&first)))
-        };
+        let cpu_us = local.or(remote);
+        let datagrams = spent(last.scraped.datagrams_out, first.scraped.datagrams_out);
+        let trains = spent(last.scraped.trains_out, first.scraped.trains_out);
+        let own = |us| ServerCores::between(cores, &first.spent, &last.spent, us);
         ServerPart {
-            cpu_us: local.or(remote),
+            cpu_us,
             rss_idle: rss(idle),
             rss: rss(last),
-            voluntary_switches: switches(|usage| usage.voluntary_switches),
-            involuntary_switches: switches(|usage| usage.involuntary_switches),
+            voluntary_switches: switches(|usage| usage.voluntary_switches, 0),
+            involuntary_switches: switches(|usage| usage.involuntary_switches, 1),
             threads: last.usage.map(|usage| usage.threads),
             packets_out: spent(last.scraped.packets_out, first.scraped.packets_out),
+            train: datagrams.zip(trains).filter(|(_, trains)| *trains > 0.0).map(|(d, t)| d / t),
+            cores: cpu_us.filter(|_| cores > 0).map(own),
         }
     }
 }

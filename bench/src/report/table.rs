@@ -133,6 +133,20 @@ fn server_rows(report: &Report) -> Vec<(String, String)> {
             format!("{waited:.0} waiting, {aside:.0} put aside")
         }),
     );
+    let train = server.train.map(|train| format!("{train:.2} datagrams a send"));
+    row("server trains", train);
+    row(
+        "server's own cores",
+        server.cores.map(|cores| {
+            let [own, others, interrupts, stolen] =
+                [cores.server, cores.others, cores.interrupts, cores.stolen].map(|s| s * 100.0);
+            format!(
+                "{} of them: server {own:.0} %, others {others:.0} %, interrupts {interrupts:.0} %, \
+                 taken by the host {stolen:.0} %",
+                cores.count
+            )
+        }),
+    );
     row("server says it sent", server.packets_out.map(|packets| format!("{packets:.0} packets")));
     rows
 }

@@ -54,7 +54,7 @@ pub async fn find(
             report.take(span);
         }
         report.capacity = Some(held);
-        if let Some(busy) = busy.filter(|_| failed || !args.tolerate_busy) {
+        if let Some(busy) = busy.filter(|_| failed || !args.target.tolerate_busy) {
             report.busy(format!("the harness was the bottleneck at {want} viewers: {busy}"));
             return Ok(());
         }

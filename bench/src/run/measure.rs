@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::client::crew::Sums;
 use crate::error::BenchError;
-use crate::proc::{self, Load, Own, Scraped, Usage};
+use crate::proc::{self, Load, Own, Scraped, Spent, Usage};
 use crate::report::Sample;
 use crate::run::company::{Company, bar};
 use crate::scenario::Plan;
@@ -20,9 +20,18 @@ const METRICS_PATIENCE: Duration = Duration::from_secs(2);
 /// A guest of a churn stays for so long.
 const STAY: Duration = Duration::from_secs(5);
 
+/// What of the server is on this host.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// Its processes.
+    pub pids: Vec<u32>,
+    /// The cores that nobody else is to use, where it has such.
+    pub cores: Vec<usize>,
+}
+
 /// Reads what the server uses.
 pub struct Meter {
-    pid: Option<u32>,
+    watched: Watched,
     server: http::Server,
     /// Before anybody joined.
     pub idle: Reading,
@@ -35,6 +44,8 @@ pub struct Reading {
     pub usage: Option<Usage>,
     /// Of its `/metrics`.
     pub scraped: Scraped,
+    /// Of its cores.
+    pub spent: Spent,
 }
 
 /// What one span came to.
@@ -47,6 +58,8 @@ pub struct Span {
     pub sums: Sums,
     /// The server before anybody came, at the beginning and at the end.
     pub server: [Reading; 3],
+    /// Cores that it has for itself.
+    pub server_cores: usize,
     /// The harness.
     pub load: Load,
     /// By the second.
@@ -67,18 +80,19 @@ pub struct Ends<'a> {
 
 impl Meter {
     /// Takes the reading before anybody joins.
-    pub async fn new(pid: Option<u32>, server: http::Server) -> Self {
-        let mut meter = Meter { pid, server, idle: Reading::default() };
+    pub async fn new(watched: Watched, server: http::Server) -> Self {
+        let mut meter = Meter { watched, server, idle: Reading::default() };
         meter.idle = meter.read().await;
         meter
     }
 
     async fn read(&self) -> Reading {
-        Reading { usage: self.usage(), scraped: self.scrape().await.unwrap_or_default() }
+        let scraped = self.scrape().await.unwrap_or_default();
+        Reading { usage: self.usage(), scraped, spent: Spent::of(&self.watched.cores) }
     }
 
     fn usage(&self) -> Option<Usage> {
-        self.pid.and_then(proc::usage)
+        proc::usage(&self.watched.pids)
     }
 
     /// `None`: the server has no metrics there, which is its right.
@@ -124,7 +138,8 @@ pub async fn span(
     let load = last.1.since(&own);
     let sums = company.stage.crew.sums().await?;
     let server = [meter.idle, first, meter.read().await];
-    Ok(Span { seconds, clients: company.stands(), sums, server, load, samples })
+    let (clients, server_cores) = (company.stands(), meter.watched.cores.len());
+    Ok(Span { seconds, clients, sums, server, server_cores, load, samples })
 }
 
 type Look = (Instant, Own, Option<Usage>);

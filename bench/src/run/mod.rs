@@ -5,10 +5,14 @@
 //! | [`company`] | the clients of a run: joining, leaving, how far they are |
 //! | [`measure`] | one span of time in which packets and CPU are counted |
 //! | [`capacity`] | more and more viewers until it is too many |
+//! | [`stint`] | a run against a server that is started for it |
+//! | [`sweep`] | many runs along an axis |
 
 pub mod capacity;
 pub mod company;
 pub mod measure;
+pub mod stint;
+pub mod sweep;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -16,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use antipode_signaling::ApiKey;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::{BenchArgs, LoadArgs, What};
@@ -24,7 +29,7 @@ use crate::clock::{Clock, host_tag};
 use crate::error::BenchError;
 use crate::report::{self, Report};
 use crate::run::company::Company;
-use crate::run::measure::{Ends, Meter};
+use crate::run::measure::{Ends, Meter, Watched};
 use crate::scenario::{Kind, Plan};
 use crate::signal::{Stage, http};
 use crate::{floor, proc};
@@ -43,6 +48,8 @@ pub fn run(args: &BenchArgs) -> Result<(), BenchError> {
         What::Audio(load) => play(Kind::Audio, load),
         What::Churn(load) => play(Kind::Churn, load),
         What::FindCapacity(load) => play(Kind::FindCapacity, load),
+        What::Cascade(load) => play(Kind::Cascade, load),
+        What::Sweep(args) => block_on(sweep::run(args)),
         What::Merge(merge) => report::merge::run(merge),
         What::Floor(args) => floor::run(args),
     }
@@ -50,50 +57,74 @@ pub fn run(args: &BenchArgs) -> Result<(), BenchError> {
 
 fn play(kind: Kind, args: &LoadArgs) -> Result<(), BenchError> {
     let plan = Plan::new(kind, args)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(BenchError::host("a runtime"))?;
-    let report = runtime.block_on(perform(plan, args))?;
-    deliver(&report, args)
+    block_on(async {
+        let interrupted = interruption();
+        let report = match &args.hosted.server {
+            Some(command) => stint::once(command, plan, args, &interrupted).await?,
+            None => {
+                let watched = Watched { pids: args.pid.clone(), cores: Vec::new() };
+                perform(plan, args, watched, &interrupted).await?
+            }
+        };
+        deliver(&report, args)
+    })
+}
+
+/// The control of a run needs one thread; media has its own.
+fn block_on<T>(task: impl Future<Output = Result<T, BenchError>>) -> Result<T, BenchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(BenchError::host("a runtime"))?.block_on(task)
 }
 
 /// Prints and writes the report; its verdict decides how the process ends.
 fn deliver(report: &Report, args: &LoadArgs) -> Result<(), BenchError> {
     let _ = write!(std::io::stdout(), "{}", report::table::text(report));
-    report::save(report, args.json.as_deref(), args.report.as_deref())?;
+    let target = &args.target;
+    report::save(report, target.json.as_deref(), target.report.as_deref())?;
     let failures: Vec<&str> = report
         .faults
         .iter()
-        .filter(|fault| !(fault.busy && args.tolerate_busy))
+        .filter(|fault| !(fault.busy && target.tolerate_busy))
         .map(|fault| &*fault.text)
         .collect();
     if failures.is_empty() { Ok(()) } else { Err(BenchError::Verdict(failures.join("; "))) }
 }
 
-async fn perform(plan: Plan, args: &LoadArgs) -> Result<Report, BenchError> {
+/// One run from the first join to the last leave.
+///
+/// # Errors
+/// Nobody came in, or the flags make no run.
+async fn perform(
+    plan: Plan,
+    args: &LoadArgs,
+    watched: Watched,
+    interrupted: &watch::Receiver<bool>,
+) -> Result<Report, BenchError> {
     raise_descriptors(&plan)?;
-    if let Some(pid) = args.pid
-        && proc::usage(pid).is_none()
-    {
-        let fault = format!("no process {pid} on this host");
-        return Err(BenchError::Flag { flag: "--pid", fault });
+    for pid in &watched.pids {
+        if proc::usage(&[*pid]).is_none() {
+            let fault = format!("no process {pid} on this host");
+            return Err(BenchError::Flag { flag: "--pid", fault });
+        }
     }
-    let server = http::Server::resolve(&args.url).await?;
+    let target = &args.target;
+    let mut servers = Vec::new();
+    for url in &target.url {
+        servers.push(http::Server::resolve(url).await?);
+    }
+    let meter = Meter::new(watched, servers[0].clone()).await;
     let stage = Arc::new(Stage {
-        protocol: args.protocol,
-        server: server.clone(),
-        key: ApiKey { key: args.api_key.clone(), secret: args.api_secret.clone() },
+        protocol: target.protocol,
+        servers,
+        key: ApiKey { key: target.api_key.clone(), secret: target.api_secret.clone() },
         room: args.room.clone().unwrap_or_else(room),
-        high_tiles: args.high_tiles,
-        whip_path: args.whip_path.clone(),
-        whep_path: args.whep_path.clone(),
-        crew: Crew::start(args.threads.unwrap_or(proc::cores().len()), Clock::new())?,
+        tiles: args.tiles,
+        whip_path: target.whip_path.clone(),
+        whep_path: target.whep_path.clone(),
+        crew: Crew::start(target.threads.unwrap_or(proc::cores().len()), Clock::new())?,
         host: host_tag(),
-        source_ip: args.source_ip,
+        source_ip: target.source_ip,
     });
-    let interrupted = interruption();
-    let meter = Meter::new(args.pid, server).await;
     let mut company = Company::new(Arc::clone(&stage), interrupted.clone());
     let mut report = Report::new(&plan, args);
     report.started_unix_s =
@@ -157,13 +188,20 @@ fn room() -> String {
     format!("bench-{:08x}", rand::random::<u32>())
 }
 
-/// Becomes true at Ctrl-C: the run ends, what was counted stays.
-fn interruption() -> watch::Receiver<bool> {
+/// Becomes true at Ctrl-C or SIGTERM: the run ends, what was counted stays.
+pub(crate) fn interruption() -> watch::Receiver<bool> {
     let (tell, interrupted) = watch::channel(false);
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            tell.send_replace(true);
+        let mut ended = match signal(SignalKind::terminate()) {
+            Ok(ended) => ended,
+            // Without it Ctrl-C still ends a run.
+            Err(_) => return drop(tokio::signal::ctrl_c().await.map(|()| tell.send_replace(true))),
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = ended.recv() => {}
         }
+        tell.send_replace(true);
         // The channel stays open for as long as anybody listens.
         tell.closed().await;
     });

@@ -112,8 +112,8 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     async fn open(stage: &'a Stage, member: &'a Member) -> Result<Self, BenchError> {
-        let url = stage.server.url("/");
-        let stream = stage.server.connect(&url).await?;
+        let url = stage.server(member).url("/");
+        let stream = stage.server(member).connect(&url).await?;
         let foreign =
             |fault: String| BenchError::Foreign { url: url.clone(), wanted: WANTED, fault };
         let target = url.replacen("http", "ws", 1);
@@ -131,7 +131,7 @@ impl<'a> Session<'a> {
             Err(error) => return Err(foreign(error.to_string())),
         };
         // Rooms have numbers there.
-        let room = crc32fast::hash(stage.room.as_bytes()) >> 1;
+        let room = crc32fast::hash(stage.room(member).as_bytes()) >> 1;
         let mut session = Session {
             stage,
             member,
@@ -259,7 +259,7 @@ impl<'a> Session<'a> {
         });
         let publish = publish.collect();
         let name = format!("{}/tx", self.member.identity);
-        let peer = self.stage.crew.open(&name, self.stage.local()?).await?;
+        let peer = self.stage.crew.open(&name, self.stage.local(self.member)?).await?;
         let offer = peer.offer(Wanted { publish, high_first: true, ..Wanted::default() }).await?;
         let jsep = json!({"type": "offer", "sdp": offer});
         let published = self.request(self.own, json!({"request": "publish"}), Some(jsep), None);
@@ -314,7 +314,9 @@ impl<'a> Session<'a> {
             Some(at) => at,
             None => {
                 let name = format!("{}/rx", self.member.identity);
-                self.peers.all.push(self.stage.crew.open(&name, self.stage.local()?).await?);
+                self.peers
+                    .all
+                    .push(self.stage.crew.open(&name, self.stage.local(self.member)?).await?);
                 let at = self.peers.all.len() - 1;
                 *self.receiving.insert(at)
             }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use antipode_base::limits::BENCH_STEP_TIMEOUT;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::URL_SAFE;
 use futures_util::{SinkExt as _, StreamExt as _};
 use livekit_protocol as proto;
 use prost::Message as _;
@@ -41,6 +41,9 @@ const PROTOCOL: i32 = 15;
 const FIRST_SECTIONS: usize = 3;
 /// Sections of each kind that a server may ask for at once.
 const SECTIONS_MAX: u32 = 256;
+/// Pixels of what a viewer shows large and small: those of a camera's highest and lowest layer.
+const TILE: (u32, u32) = (1_280, 720);
+const THUMBNAIL: (u32, u32) = (320, 180);
 /// Between pings, when the server names nothing.
 const PING: Duration = Duration::from_secs(5);
 
@@ -80,7 +83,7 @@ async fn connect(
     url: &str,
     query: &str,
 ) -> Result<Socket, BenchError> {
-    let stream = stage.server.connect(url).await?;
+    let stream = stage.server(member).connect(url).await?;
     let foreign =
         |fault: String| BenchError::Foreign { url: url.to_owned(), wanted: WANTED, fault };
     let target = format!("{}?{query}", url.replacen("http", "ws", 1));
@@ -98,7 +101,7 @@ async fn connect(
     }
 }
 
-/// The first offer as `/rtc/v1` takes it, in the address.
+/// The first offer as `/rtc/v1` takes it, in the address. LiveKit insists on the padding.
 fn join_request(member: &Member, offer: proto::SessionDescription) -> String {
     let settings =
         proto::ConnectionSettings { auto_subscribe: member.subscribe, ..Default::default() };
@@ -117,7 +120,7 @@ fn join_request(member: &Member, offer: proto::SessionDescription) -> String {
         compression: proto::wrapped_join_request::Compression::None as i32,
         join_request: request.encode_to_vec(),
     };
-    URL_SAFE_NO_PAD.encode(wrapped.encode_to_vec())
+    URL_SAFE.encode(wrapped.encode_to_vec())
 }
 
 struct Session<'a> {
@@ -146,11 +149,11 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     async fn open(stage: &'a Stage, member: &'a Member, one: bool) -> Result<Self, BenchError> {
-        let url = stage.server.url(if one { "/rtc/v1" } else { "/rtc" });
+        let url = stage.server(member).url(if one { "/rtc/v1" } else { "/rtc" });
         let mut peers = Peers::default();
         let query = if one {
             let name = format!("{}/both", member.identity);
-            let peer = stage.crew.open(&name, stage.local()?).await?;
+            let peer = stage.crew.open(&name, stage.local(member)?).await?;
             let sections =
                 |count: usize| if member.subscribe { count.min(FIRST_SECTIONS) } else { 0 };
             let receive = member.receive.map(sections);
@@ -293,7 +296,7 @@ impl<'a> Session<'a> {
 
     async fn open_peer(&mut self, way: &str) -> Result<usize, BenchError> {
         let name = format!("{}/{way}", self.member.identity);
-        let peer = self.stage.crew.open(&name, self.stage.local()?).await?;
+        let peer = self.stage.crew.open(&name, self.stage.local(self.member)?).await?;
         self.peers.all.push(peer);
         Ok(self.peers.all.len() - 1)
     }
@@ -388,19 +391,21 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Says which tracks it wants large.
+    /// Says how large it shows each video track, as SDKs say it: by its element's size.
     async fn tune(&mut self) -> Result<(), BenchError> {
-        let Some(high) = self.stage.high_tiles.filter(|_| self.member.subscribe) else {
+        let Some(tiles) = self.stage.tiles.filter(|_| self.member.subscribe) else {
             return Ok(());
         };
-        let low = self.videos.iter().skip(high).cloned().collect::<Vec<_>>();
-        if low.is_empty() {
-            return Ok(());
+        let (large, small) = self.videos.split_at(tiles.min(self.videos.len()));
+        let sizes = [(large.to_vec(), TILE), (small.to_vec(), THUMBNAIL)];
+        for (track_sids, (width, height)) in sizes {
+            if !track_sids.is_empty() {
+                let settings =
+                    proto::UpdateTrackSettings { track_sids, width, height, ..Default::default() };
+                self.say(Ask::TrackSetting(settings)).await?;
+            }
         }
-        let quality = proto::VideoQuality::Low as i32;
-        let settings =
-            proto::UpdateTrackSettings { track_sids: low, quality, ..Default::default() };
-        self.say(Ask::TrackSetting(settings)).await
+        Ok(())
     }
 }
 

@@ -58,8 +58,12 @@ impl Protocol {
 }
 
 /// One client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Member {
+    /// Its server's place among those of the run.
+    pub server: usize,
+    /// Its room's number; 0 is the run's own.
+    pub room: u32,
     /// Unique in the room.
     pub identity: String,
     /// The number of its first source; the others follow it.
@@ -76,14 +80,14 @@ pub struct Member {
 pub struct Stage {
     /// Who speaks with the server.
     pub protocol: Protocol,
-    /// The server.
-    pub server: http::Server,
+    /// The servers, at least one.
+    pub servers: Vec<http::Server>,
     /// Keys of the API.
     pub key: antipode_signaling::ApiKey,
     /// The room.
     pub room: String,
-    /// Video tracks of which a viewer wants the highest layer; the lowest of the others.
-    pub high_tiles: Option<usize>,
+    /// Video tracks that a viewer shows large; thumbnails of the others.
+    pub tiles: Option<usize>,
     /// Where WHIP is served, with `{room}` and `{identity}`.
     pub whip_path: String,
     /// Where WHEP is served.
@@ -97,15 +101,29 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// A client's server.
+    pub fn server(&self, member: &Member) -> &http::Server {
+        &self.servers[member.server]
+    }
+
+    /// A client's room.
+    pub fn room(&self, member: &Member) -> String {
+        match member.room {
+            0 => self.room.clone(),
+            number => format!("{}-{number}", self.room),
+        }
+    }
+
     /// Where a client's socket is bound.
     ///
     /// # Errors
     /// There is no way to the server.
-    pub fn local(&self) -> Result<SocketAddr, BenchError> {
+    pub fn local(&self, member: &Member) -> Result<SocketAddr, BenchError> {
         match self.source_ip {
             Some(ip) => Ok(SocketAddr::new(ip, 0)),
             None => {
-                local_towards(self.server.address).map_err(BenchError::host("a way to the server"))
+                let server = self.server(member).address;
+                local_towards(server).map_err(BenchError::host("a way to the server"))
             }
         }
     }
@@ -160,7 +178,8 @@ pub async fn attend(
 /// A fresh token of a member, as a header that no log shows.
 fn bearer(stage: &Stage, member: &Member) -> Result<HeaderValue, BenchError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let grant = TokenRequest::new(&stage.room, &member.identity, now.as_secs(), TOKEN_TTL_S);
+    let grant =
+        TokenRequest::new(&stage.room(member), &member.identity, now.as_secs(), TOKEN_TTL_S);
     let text = format!("Bearer {}", mint(&stage.key, &grant));
     let mut value = HeaderValue::try_from(text).map_err(|_| BenchError::Flag {
         flag: "--api-key",

@@ -27,14 +27,15 @@ pub async fn attend(
     steps: &mut Steps,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), BenchError> {
-    let bearer = bearer(stage, member)?;
+    let (bearer, server) = (bearer(stage, member)?, stage.server(member));
     let mut peers = Peers::default();
     let publishes = !member.publish.is_empty();
     let template = if publishes { &stage.whip_path } else { &stage.whep_path };
-    let path = template.replace("{room}", &stage.room).replace("{identity}", &member.identity);
+    let path =
+        template.replace("{room}", &stage.room(member)).replace("{identity}", &member.identity);
     let way = if publishes { "tx" } else { "rx" };
     let name = format!("{}/{way}", member.identity);
-    let peer = stage.crew.open(&name, stage.local()?).await?;
+    let peer = stage.crew.open(&name, stage.local(member)?).await?;
     let publish = member.publish.iter().enumerate().map(|(index, shape)| Publish {
         track: format!("{}-{index}", member.identity),
         source: Source::new(member.first_source + index as u32, stage.host, shape.clone()),
@@ -42,7 +43,7 @@ pub async fn attend(
     let receive = if member.subscribe { member.receive } else { [0, 0] };
     let offer =
         peer.offer(Wanted { publish: publish.collect(), receive, ..Wanted::default() }).await?;
-    let (answer, resource) = post(&stage.server, &path, offer, &bearer).await?;
+    let (answer, resource) = post(server, &path, offer, &bearer).await?;
     let joined = async {
         peer.accept(answer).await?;
         peers.all.push(peer);
@@ -50,7 +51,7 @@ pub async fn attend(
     };
     let ended = joined.await;
     // A resource that is left behind would keep the server busy until its own clock ends it.
-    let deleted = delete(&stage.server, &resource, &bearer).await;
+    let deleted = delete(server, &resource, &bearer).await;
     ended.and(deleted)
 }
 

@@ -309,6 +309,12 @@ pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
 pub const BENCH_SOCKET_BUFFER: usize = 256 * 1024;
 /// Clients of one run of the harness.
 pub const BENCH_CLIENTS_MAX: u32 = 20_000;
+/// Servers of one run of the harness: nodes of a cascade.
+pub const BENCH_SERVERS_MAX: usize = 64;
+/// Rounds of a comparison or a sweep.
+pub const BENCH_ROUNDS_MAX: u32 = 100;
+/// How long a server that the harness starts may take to answer, and to end.
+pub const BENCH_SERVER_PATIENCE: Duration = Duration::from_secs(30);
 /// What the harness reads of one answer over HTTP.
 pub const BENCH_HTTP_MAX: usize = 4 * 1024 * 1024;
 /// How long one step of a client's join may take before the harness gives it up.
