@@ -8,7 +8,7 @@
 //! | [`node`], [`signal`] | the two services |
 //! | [`token`], [`doctor`] | the two tools; the third, `bench`, is a crate of its own |
 //! | [`control`] | the secret between node and signaling |
-//! | [`rlimits`], [`notify`], [`stop`], [`log`], [`ending`] | how a process starts, ends and speaks |
+//! | [`rlimits`], [`notify`], [`stop`], [`process`], [`log`], [`ending`] | how a process starts, ends and speaks |
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -20,6 +20,7 @@ mod ending;
 mod log;
 mod node;
 mod notify;
+mod process;
 mod rlimits;
 mod signal;
 mod stop;

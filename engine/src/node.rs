@@ -10,6 +10,7 @@ use antipode_runtime::{
 use crate::config::{Config, ControlAddress, MediaTcp, Runtime};
 use crate::control;
 use crate::ending::Ending;
+use crate::process;
 use crate::stop;
 
 /// Runs until a signal ends it.
@@ -70,6 +71,7 @@ pub(crate) fn compose(config: &Config, secret: Vec<u8>) -> NodeConfig {
             Runtime::Glommio => DriverChoice::Glommio,
             Runtime::Epoll => DriverChoice::Epoll,
         },
+        process: Some(process::stats),
         ..NodeConfig::new(control, secret)
     }
 }

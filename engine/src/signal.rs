@@ -12,6 +12,7 @@ use crate::config::{Config, ControlAddress, DEV_SECRET, Refusal};
 use crate::control;
 use crate::ending::Ending;
 use crate::notify;
+use crate::process;
 use crate::rlimits;
 use crate::stop;
 
@@ -87,6 +88,7 @@ fn compose(config: &Config) -> Result<SignalConfig, Refusal> {
             connects_per_s: signal.connects_per_s,
             ..AdmissionLimits::default()
         },
+        process: Some(process::stats),
     })
 }
 

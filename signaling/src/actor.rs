@@ -12,7 +12,7 @@ use antipode_base::control::{Memo, ToNode};
 use antipode_base::ids::{MemberId, NodeId, ShardId};
 use antipode_base::limits::{CONTROL_CHANNEL_MAX, NODE_STALL_MAX, NODES_MAX, SIGNAL_QUEUE_MAX};
 use antipode_base::notice::Notice;
-use antipode_base::stats::{ShardStats, TcpStats};
+use antipode_base::stats::{ProcessStats, ShardStats, TcpStats};
 use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -143,6 +143,13 @@ pub(crate) enum Event {
         /// What.
         stats: Box<TcpStats>,
     },
+    /// Figures of a node's process.
+    ProcessStats {
+        /// The node.
+        node: NodeId,
+        /// What.
+        stats: ProcessStats,
+    },
     /// Somebody wants to look.
     Inspect(oneshot::Sender<Inspection>),
 }
@@ -158,6 +165,7 @@ pub(crate) struct Inspection {
     pub counters: Counters,
     pub stats: Vec<(NodeId, ShardId, ShardStats)>,
     pub tcp: Vec<(NodeId, TcpStats)>,
+    pub processes: Vec<(NodeId, ProcessStats)>,
 }
 
 /// How others reach the actor. Cheap to clone.
@@ -242,6 +250,7 @@ pub(crate) struct Actor {
     nodes: HashMap<NodeId, NodeLink>,
     stats: BTreeMap<(NodeId, ShardId), ShardStats>,
     tcp: BTreeMap<NodeId, TcpStats>,
+    processes: BTreeMap<NodeId, ProcessStats>,
 }
 
 /// An actor and how to reach it.
@@ -259,6 +268,7 @@ pub(crate) fn new(options: Options, encoder: Encoder) -> (Actor, Handle) {
         nodes: HashMap::new(),
         stats: BTreeMap::new(),
         tcp: BTreeMap::new(),
+        processes: BTreeMap::new(),
     };
     (actor, Handle { events: events_tx, gone: gone_tx, clients: Arc::new(AtomicU64::new(1)) })
 }
@@ -341,6 +351,9 @@ impl Actor {
             Event::TcpStats { node, stats } => {
                 self.tcp.insert(node, *stats);
             }
+            Event::ProcessStats { node, stats } => {
+                self.processes.insert(node, stats);
+            }
             Event::Inspect(reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.inspect());
@@ -353,6 +366,7 @@ impl Actor {
             self.nodes.remove(&node);
             self.stats.retain(|(of, _), _| *of != node);
             self.tcp.remove(&node);
+            self.processes.remove(&node);
             self.model.node_lost(node, now);
         }
     }
@@ -368,6 +382,7 @@ impl Actor {
             counters: self.model.counters(),
             stats: stats.map(|((node, shard), stats)| (*node, *shard, stats.clone())).collect(),
             tcp: self.tcp.iter().map(|(node, stats)| (*node, stats.clone())).collect(),
+            processes: self.processes.iter().map(|(node, stats)| (*node, *stats)).collect(),
         }
     }
 

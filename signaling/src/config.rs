@@ -9,6 +9,7 @@ use std::time::Duration;
 use antipode_base::limits::{
     AUDIO_TOP_MAX, SIGNAL_CLIENTS_MAX, SIGNAL_CONNECTS_BURST, SIGNAL_CONNECTS_PER_S,
 };
+use antipode_base::stats::ReadProcess;
 
 /// See the crate's documentation. Its `Debug` shows no secret.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub struct SignalConfig {
     pub whip_redirect: Option<String>,
     /// Who gets in, and how fast.
     pub admission: AdmissionLimits,
+    /// How this process's figures are read, for `/metrics`.
+    pub process: Option<ReadProcess>,
 }
 
 impl fmt::Debug for SignalConfig {
@@ -51,7 +54,7 @@ impl fmt::Debug for SignalConfig {
             .field("audio_top", &self.audio_top)
             .field("whip_redirect", &self.whip_redirect)
             .field("admission", &self.admission)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -268,6 +271,7 @@ mod tests {
             audio_top: 3,
             whip_redirect: None,
             admission: AdmissionLimits::default(),
+            process: None,
         }
     }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antipode_base::limits::{NAME_MAX, SIGNAL_MESSAGE_MAX};
+use antipode_base::stats::ReadProcess;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     /// Where those are sent for whom there is no room here: the other server's base address.
     pub redirect: Option<String>,
     pub revocations: Revocations,
+    /// Reads this process's figures.
+    pub process: Option<ReadProcess>,
     pub handle: Handle,
     pub stop: CancellationToken,
 }
@@ -263,7 +266,7 @@ async fn readyz(State(shared): App) -> Response {
 async fn metrics(State(shared): App) -> Response {
     match look(&shared).await {
         Some(seen) => {
-            let text = metrics::text(&seen, &shared.admission);
+            let text = metrics::text(&seen, &shared.admission, shared.process.map(|read| read()));
             ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
         }
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),

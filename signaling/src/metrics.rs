@@ -1,7 +1,9 @@
 //! `/metrics`: the counters of every shard and of signaling itself, as OpenMetrics text.
 
+use std::sync::atomic::AtomicU64;
+
 use antipode_base::ids::{NodeId, ShardId};
-use antipode_base::stats::{ShardStats, TcpEnding, TcpStats};
+use antipode_base::stats::{ProcessStats, ShardStats, TcpEnding, TcpStats};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -58,11 +60,16 @@ const TCP_DROPS: [(&str, ReadTcp); 4] = [
     ("gone", |stats| stats.dropped_gone),
 ];
 
-/// The text of one scrape.
-pub(crate) fn text(seen: &Inspection, admission: &Admission) -> String {
+/// The text of one scrape. `process`: signaling's own.
+pub(crate) fn text(
+    seen: &Inspection,
+    admission: &Admission,
+    process: Option<ProcessStats>,
+) -> String {
     let mut registry = Registry::default();
     shards(&mut registry, &seen.stats);
     tcp(&mut registry, &seen.tcp);
+    processes(&mut registry, &seen.processes, process);
     own(&mut registry, seen, admission);
     let mut text = String::new();
     match encode(&mut text, &registry) {
@@ -143,6 +150,36 @@ fn tcp(registry: &mut Registry, stats: &[(NodeId, TcpStats)]) {
     registry.register("antipode_tcp_endings", help, endings);
 }
 
+/// By the names that exporters of processes use. Nodes and signaling are told apart by a label.
+fn processes(
+    registry: &mut Registry,
+    nodes: &[(NodeId, ProcessStats)],
+    signal: Option<ProcessStats>,
+) {
+    let cpu = Family::<Labels, Counter<f64, AtomicU64>>::default();
+    let memory = Family::<Labels, Gauge>::default();
+    let switches = Family::<Labels, Counter>::default();
+    let own = signal.map(|stats| (vec![("process", "signal".to_owned())], stats));
+    let of_nodes = nodes.iter().map(|(node, stats)| {
+        (vec![("process", "node".to_owned()), ("node", node.to_string())], *stats)
+    });
+    for (labels, stats) in of_nodes.chain(own) {
+        cpu.get_or_create(&labels).inc_by(stats.cpu_us as f64 / 1e6);
+        set(&memory, &labels, stats.resident_bytes);
+        for (kind, count) in
+            [("voluntary", stats.switches_voluntary), ("nonvoluntary", stats.switches_involuntary)]
+        {
+            let mut labels = labels.clone();
+            labels.push(("ctxswitchtype", kind.to_owned()));
+            switches.get_or_create(&labels).inc_by(count);
+        }
+    }
+    registry.register("process_cpu_seconds", "CPU time of all threads", cpu);
+    registry.register("process_resident_memory_bytes", "Memory in use", memory);
+    let help = "Context switches of the threads that run now";
+    registry.register("process_context_switches", help, switches);
+}
+
 fn set(family: &Family<Labels, Gauge>, labels: &Labels, value: u64) {
     family.get_or_create(labels).set(i64::try_from(value).unwrap_or(i64::MAX));
 }
@@ -192,6 +229,12 @@ mod tests {
         stats.ring_depths = vec![0, 5];
         let mut tcp = TcpStats { connections: 4, dropped_late: 6, ..Default::default() };
         tcp.endings.count(TcpEnding::Silent);
+        let process = ProcessStats {
+            cpu_us: 2_250_000,
+            resident_bytes: 4_096,
+            switches_voluntary: 8,
+            switches_involuntary: 6,
+        };
         let seen = Inspection {
             members: 3,
             rooms: 1,
@@ -203,8 +246,10 @@ mod tests {
                 (NodeId(0xa), ShardId(1), ShardStats::default()),
             ],
             tcp: vec![(NodeId(0xa), tcp)],
+            processes: vec![(NodeId(0xa), process)],
         };
-        let text = text(&seen, &Admission::new(&AdmissionLimits::default()));
+        let own = ProcessStats { cpu_us: 500_000, ..ProcessStats::default() };
+        let text = text(&seen, &Admission::new(&AdmissionLimits::default()), Some(own));
         for line in [
             "antipode_sessions{node=\"node-a\",shard=\"0\"} 2",
             "antipode_packets_in_total{node=\"node-a\",shard=\"0\"} 7",
@@ -214,6 +259,13 @@ mod tests {
             "antipode_tcp_connections{node=\"node-a\"} 4",
             "antipode_tcp_drops_total{node=\"node-a\",reason=\"late\"} 6",
             "antipode_tcp_endings_total{node=\"node-a\",reason=\"silent\"} 1",
+            "process_cpu_seconds_total{process=\"node\",node=\"node-a\"} 2.25",
+            "process_cpu_seconds_total{process=\"signal\"} 0.5",
+            "process_resident_memory_bytes{process=\"node\",node=\"node-a\"} 4096",
+            "process_context_switches_total{process=\"node\",node=\"node-a\",\
+             ctxswitchtype=\"voluntary\"} 8",
+            "process_context_switches_total{process=\"node\",node=\"node-a\",\
+             ctxswitchtype=\"nonvoluntary\"} 6",
             "antipode_signal_members 3",
             "antipode_signal_publishers_by_http 2",
             "antipode_signal_players_by_http 1",

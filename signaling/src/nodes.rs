@@ -277,6 +277,7 @@ impl Link {
                 ToSignal::Notice { shard, notice } => Event::Notice { node, shard, notice },
                 ToSignal::Stats { shard, stats } => Event::Stats { node, shard, stats },
                 ToSignal::TcpStats(stats) => Event::TcpStats { node, stats },
+                ToSignal::ProcessStats(stats) => Event::ProcessStats { node, stats },
                 ToSignal::Hello { .. } | ToSignal::Snapshot { .. } => {
                     return Err(LinkError::OutOfTurn);
                 }

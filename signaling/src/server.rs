@@ -60,6 +60,7 @@ pub async fn serve(
         ice: IceServers::new(&config.ice),
         redirect: config.whip_redirect.clone(),
         revocations: Revocations::default(),
+        process: config.process,
         handle: handle.clone(),
         stop: stop.clone(),
     });

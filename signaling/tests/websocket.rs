@@ -6,11 +6,12 @@
 mod stage;
 
 use antipode_base::command::Command;
-use antipode_base::control::VERSION;
+use antipode_base::control::{ToSignal, VERSION};
 use antipode_base::ids::{SessionId, ShardId, TrackId};
 use antipode_base::limits::{SIGNAL_MESSAGE_MAX, SIGNAL_RATE_BURST};
 use antipode_base::media::{Codec, Layer};
 use antipode_base::notice::{LayerInfo, Notice, Slot};
+use antipode_base::stats::ProcessStats;
 use livekit_protocol as proto;
 use proto::signal_request::Message as Ask;
 use proto::signal_response::Message as Tell;
@@ -246,6 +247,35 @@ async fn the_door_says_why_it_stays_shut() {
     }
     let (_, metrics) = server.get("/metrics").await;
     assert!(metrics.contains("antipode_signal_refused_total{reason=\"token\"} 3"), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_node_and_signaling_use_is_told_under_the_usual_names() {
+    let of = |cpu_us| ProcessStats { cpu_us, ..ProcessStats::default() };
+    let server = Server::start_with(|config| {
+        config.process = Some(|| ProcessStats { cpu_us: 500_000, ..ProcessStats::default() });
+    })
+    .await;
+    let mut node = Node::join(&server, 1, vec![]).await;
+    node.send(&ToSignal::ProcessStats(of(2_500_000))).await;
+    let name = "process_cpu_seconds_total";
+    let metrics = loop {
+        let (_, metrics) = server.get("/metrics").await;
+        if metrics.contains(&format!("{name}{{process=\"node\"")) {
+            break metrics;
+        }
+        tokio::task::yield_now().await;
+    };
+    let sum = |sum: f64, line: &str| match line.strip_prefix(name) {
+        Some(rest) => sum + rest.rsplit_once(' ').expect("a value").1.parse::<f64>().expect("one"),
+        None => sum,
+    };
+    assert_eq!(metrics.lines().fold(0.0, sum), 3.0, "{metrics}");
+    drop(node);
+    // A node that is gone uses nothing any more.
+    while server.get("/metrics").await.1.contains("process=\"node\"") {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::command::Command;
 use crate::ids::{MemberId, NodeId, RoomId, SessionId, ShardId};
 use crate::limits::{CONTROL_FRAME_MAX, MEMO_MAX};
 use crate::notice::Notice;
-use crate::stats::{ShardStats, TcpStats};
+use crate::stats::{ProcessStats, ShardStats, TcpStats};
 
 /// Changes with every change of a type that travels here.
 pub const VERSION: u32 = 5;
@@ -105,6 +105,8 @@ pub enum ToSignal {
     },
     /// As often, from the thread that has the TCP connections.
     TcpStats(Box<TcpStats>),
+    /// As often, of the whole process.
+    ProcessStats(ProcessStats),
 }
 
 /// Why bytes are no frame.

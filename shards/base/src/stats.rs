@@ -99,6 +99,22 @@ endings! {
     Silent = "silent",
 }
 
+/// What `/metrics` shows of one process. All but the gauge only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessStats {
+    /// CPU time of all its threads, in microseconds.
+    pub cpu_us: u64,
+    /// Gauge: memory that is in use, in bytes.
+    pub resident_bytes: u64,
+    /// Times that a thread of those that run now has waited.
+    pub switches_voluntary: u64,
+    /// Times that one of them was put aside.
+    pub switches_involuntary: u64,
+}
+
+/// Reads the figures of the process that calls it.
+pub type ReadProcess = fn() -> ProcessStats;
+
 /// What `/metrics` shows of a node's TCP connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TcpStats {

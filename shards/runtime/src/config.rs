@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use antipode_base::stats::ReadProcess;
+
 /// Everything that [`crate::run`] needs to know.
 #[derive(Clone)]
 pub struct NodeConfig {
@@ -34,6 +36,8 @@ pub struct NodeConfig {
     pub control: ControlAddress,
     /// Proves to signaling that this node is one of its own. Not empty; never logged.
     pub secret: Vec<u8>,
+    /// How the process's figures are read, for signaling's `/metrics`.
+    pub process: Option<ReadProcess>,
 }
 
 impl NodeConfig {
@@ -51,6 +55,7 @@ impl NodeConfig {
             driver: DriverChoice::Auto,
             control,
             secret,
+            process: None,
         }
     }
 }

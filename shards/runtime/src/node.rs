@@ -122,7 +122,8 @@ impl Node {
             "the node is ready"
         );
         let address = config.control.clone();
-        let control = Control::new(address, identity, links, control_doorbell, control_bell);
+        let control = Control::new(address, identity, links, control_doorbell, control_bell)
+            .with_process(config.process);
         let (tcp, reports) = match tcp {
             Some(Furnished { thread, rung, reports, .. }) => {
                 bells.push(rung);

@@ -14,7 +14,7 @@ use antipode_base::command::CloseReason;
 use antipode_base::control::{ToNode, ToSignal};
 use antipode_base::ids::SessionId;
 use antipode_base::notice::{EndReason, Notice};
-use antipode_base::stats::ShardStats;
+use antipode_base::stats::{ProcessStats, ReadProcess, ShardStats};
 use antipode_base::verdict::DropReason;
 
 fn config(signaling: &Signaling, driver: DriverChoice) -> NodeConfig {
@@ -80,7 +80,9 @@ fn wait_for_stats(peer: &mut Peer, wanted: impl Fn(&[ShardStats; 2]) -> bool) {
 
 fn a_node_works(driver: DriverChoice) {
     let signaling = Signaling::listen();
-    let node = Running::start(config(&signaling, driver));
+    let read: ReadProcess = || ProcessStats { cpu_us: 7, ..ProcessStats::default() };
+    let config = NodeConfig { process: Some(read), ..config(&signaling, driver) };
+    let node = Running::start(config);
     let mut peer = signaling.accept();
     peer.send(&crate::testing::challenge(antipode_base::control::VERSION));
     let ToSignal::Hello { shards, media, .. } = peer.receive() else { panic!("a hello") };
@@ -100,6 +102,11 @@ fn a_node_works(driver: DriverChoice) {
         let dropped = |stats: &ShardStats| stats.drops.get(DropReason::NotOurs);
         stats.iter().map(dropped).sum::<u64>() == garbage && stats.iter().all(|s| dropped(s) > 0)
     });
+    let process = peer.wait_for(|message| match message {
+        ToSignal::ProcessStats(stats) => Some(*stats),
+        _ => None,
+    });
+    assert_eq!(process, read());
     // A command to each shard has its notice.
     for shard in 0..2 {
         let session = u64::from(shard) + 100;

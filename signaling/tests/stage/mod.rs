@@ -54,6 +54,7 @@ pub fn config(control: PathBuf) -> SignalConfig {
         audio_top: 0,
         whip_redirect: None,
         admission: AdmissionLimits::default(),
+        process: None,
     }
 }
 

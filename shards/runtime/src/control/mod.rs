@@ -29,7 +29,7 @@ use antipode_base::limits::{
     CONTROL_REDIAL_MIN,
 };
 use antipode_base::notice::{EndReason, Notice};
-use antipode_base::stats::TcpStats;
+use antipode_base::stats::{ReadProcess, TcpStats};
 use antipode_relay::doorbell::{Doorbell, Wake};
 use aws_lc_rs::hmac;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
@@ -92,6 +92,8 @@ pub(crate) struct Control {
     failures: u32,
     /// Counters of the TCP thread, if there is one.
     tcp: Option<Receiver<TcpStats>>,
+    /// Reads the process's figures.
+    process: Option<ReadProcess>,
 }
 
 impl Control {
@@ -115,12 +117,18 @@ impl Control {
             held: None,
             failures: 0,
             tcp: None,
+            process: None,
         }
     }
 
     /// Passes on the counters that come there.
     pub(crate) fn with_tcp(self, tcp: Option<Receiver<TcpStats>>) -> Self {
         Control { tcp, ..self }
+    }
+
+    /// Tells the process's figures as often as those of the shards.
+    pub(crate) fn with_process(self, process: Option<ReadProcess>) -> Self {
+        Control { process, ..self }
     }
 
     /// Runs until the token says stop.
@@ -184,6 +192,10 @@ impl Control {
                     Report::Stats(stats) => ToSignal::Stats { shard, stats },
                 };
                 self.tell(&message);
+                // The first shard's figures keep the time for those of the whole process.
+                if let (0, ToSignal::Stats { .. }, Some(read)) = (index, &message, self.process) {
+                    self.tell(&ToSignal::ProcessStats(read()));
+                }
             }
         }
         if let Some(stats) = self.tcp.as_ref().and_then(|tcp| tcp.try_recv().ok()) {
