@@ -27,6 +27,12 @@ const TRAINS: [usize; 5] = [1, 2, 4, 8, 16];
 const HEADER: usize = 20;
 const PEERS_MAX: usize = 1_000;
 const BYTES_MAX: usize = 1_400;
+/// How long each of the two rows of a load's floor is measured.
+const LOAD_ROW: Duration = Duration::from_millis(500);
+/// The longest train of [`BYTES_MAX`] that is one datagram to the kernel (65,507 bytes).
+const TRAIN_MAX: usize = 32;
+/// Nearer to a whole length than this is that length.
+const TRAIN_NEAR: f64 = 0.02;
 
 /// One row: microseconds a packet, the median of its rounds and the fastest tenth.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -71,6 +77,28 @@ pub fn run(args: &FloorArgs) -> Result<(), BenchError> {
         std::fs::write(path, json + "\n").map_err(BenchError::file(path))?;
     }
     Ok(())
+}
+
+/// What a packet of a load would cost on this thread's core, in microseconds: sealed and sent in trains
+/// of a mean length. A train costs so much, and each of its packets so much: the cost of a packet is
+/// linear in the inverse of the length, which is what lies between two whole lengths.
+///
+/// # Errors
+/// No sockets.
+pub fn cost(peers: usize, payload: f64, train: f64) -> Result<f64, BenchError> {
+    let bytes = (HEADER + payload.max(0.0) as usize).min(BYTES_MAX);
+    let args =
+        FloorArgs { peers: peers.clamp(1, PEERS_MAX), bytes, duration: LOAD_ROW, json: None };
+    let provider = from_feature_flags();
+    let train = train.clamp(1.0, TRAIN_MAX as f64);
+    let shorter = row(&args, &provider, train as usize)?.both_us;
+    if train.fract() < TRAIN_NEAR || train as usize == TRAIN_MAX {
+        return Ok(shorter);
+    }
+    let longer = row(&args, &provider, train as usize + 1)?.both_us;
+    let [low, high] = [train.floor(), train.floor() + 1.0].map(f64::recip);
+    let share = (low - train.recip()) / (low - high);
+    Ok(shorter + (longer - shorter) * share)
 }
 
 fn row(args: &FloorArgs, provider: &CryptoProvider, train: usize) -> Result<Row, BenchError> {
@@ -154,6 +182,14 @@ mod tests {
     fn quantiles_of_few() {
         assert_eq!(quantile(vec![3.0, 1.0, 2.0], 0.5), 2.0);
         assert_eq!(quantile(vec![3.0], 0.1), 3.0);
+    }
+
+    #[test]
+    fn a_loads_floor_is_measured_between_whole_lengths() {
+        for train in [0.0, 1.0, 2.5, 1e9] {
+            let cost = cost(2, 100.0, train).expect("loopback is there");
+            assert!(cost > 0.0 && cost < 1e4, "{train}: {cost}");
+        }
     }
 
     #[test]

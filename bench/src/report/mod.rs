@@ -7,6 +7,7 @@
 //! | [`merge`] | the sum of several machines' results |
 //! | [`figures`] | the few figures that comparisons and sweeps are made of |
 //! | [`sweep`] | the result of many runs along an axis |
+//! | [`versus`] | the result of two servers by turns |
 //! | [`plot`] | lines as SVG |
 
 pub mod figures;
@@ -15,6 +16,7 @@ pub mod merge;
 pub mod plot;
 pub mod sweep;
 pub mod table;
+pub mod versus;
 
 use std::path::Path;
 

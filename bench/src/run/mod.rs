@@ -7,12 +7,16 @@
 //! | [`capacity`] | more and more viewers until it is too many |
 //! | [`stint`] | a run against a server that is started for it |
 //! | [`sweep`] | many runs along an axis |
+//! | [`versus`] | two servers by turns |
+//! | [`trees`] | builds of this tree and of a commit |
 
 pub mod capacity;
 pub mod company;
 pub mod measure;
 pub mod stint;
 pub mod sweep;
+pub mod trees;
+pub mod versus;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -59,6 +63,9 @@ fn play(kind: Kind, args: &LoadArgs) -> Result<(), BenchError> {
     let plan = Plan::new(kind, args)?;
     block_on(async {
         let interrupted = interruption();
+        if versus::wanted(args) {
+            return versus::run(kind, args, &interrupted).await;
+        }
         let report = match &args.hosted.server {
             Some(command) => stint::once(command, plan, args, &interrupted).await?,
             None => {
