@@ -171,6 +171,13 @@ pub struct LoadArgs {
     /// included
     #[arg(long)]
     pub pid: Vec<u32>,
+    /// In the middle, kill the process of this id or run this command; clients come back by
+    /// themselves, and the longest time without media is what counts
+    #[arg(long, value_name = "PID or COMMAND")]
+    pub restart: Option<String>,
+    /// When that is, from the beginning of the measurement
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    pub restart_after: Duration,
     /// Servers that the harness starts.
     #[command(flatten)]
     pub hosted: HostedArgs,
@@ -231,6 +238,8 @@ impl SweepArgs {
             num_per_second: Some(self.num_per_second),
             identity_prefix: "bench".into(),
             pid: Vec::new(),
+            restart: None,
+            restart_after: self.duration,
             hosted: self.hosted.clone(),
             rival: RivalArgs {
                 against: None,

@@ -140,14 +140,22 @@ pub struct Load {
     pub idle: f64,
     /// Cores that the harness may use.
     pub cores: usize,
+    /// The longest time, in seconds, by which it came late to its own clock.
+    #[serde(default)]
+    pub stall_s: f64,
 }
 
 impl Load {
     /// Below this share of idle time the harness may itself be what is slow.
     pub const IDLE_MIN: f64 = 0.2;
+    /// Later than this it did not run at all for a while: its host had stopped, or was too full.
+    pub const STALL_S_MAX: f64 = 0.5;
 
     /// Whether the harness may have been the bottleneck, and which sign says so.
     pub fn bottleneck(&self) -> Option<String> {
+        if self.stall_s > Self::STALL_S_MAX {
+            return Some(format!("it stood still for {:.1} s", self.stall_s));
+        }
         if self.worker_max > 1.0 - Self::IDLE_MIN {
             let percent = self.worker_max * 100.0;
             return Some(format!("one of its threads used {percent:.0} % of a core"));
@@ -194,6 +202,7 @@ impl Own {
             // Too short a time shows no tick.
             idle: if ticks == 0 { 1.0 } else { idle / ticks as f64 },
             cores,
+            stall_s: 0.0,
         }
     }
 }
@@ -406,13 +415,14 @@ mod tests {
     #[test]
     fn a_busy_harness_is_seen() {
         let rows = [
-            (0.5, 0.4, 0.6, false),
-            (0.5, 0.9, 0.6, true),
-            (0.5, 0.4, 0.1, true),
-            (0.0, 0.0, 1.0, false),
+            (0.5, 0.4, 0.6, 0.1, false),
+            (0.5, 0.9, 0.6, 0.0, true),
+            (0.5, 0.4, 0.1, 0.0, true),
+            (0.5, 0.4, 0.6, 3.0, true),
+            (0.0, 0.0, 1.0, 0.0, false),
         ];
-        for (own, worker_max, idle, want) in rows {
-            let load = Load { own, worker_max, idle, cores: 1 };
+        for (own, worker_max, idle, stall_s, want) in rows {
+            let load = Load { own, worker_max, idle, cores: 1, stall_s };
             assert_eq!(load.bottleneck().is_some(), want, "{load:?}");
         }
     }

@@ -14,6 +14,7 @@ use crate::client::peer::Wanted;
 use crate::client::worker::{Command, News, PeerCommand, Snapshot, Worker};
 use crate::clock::Clock;
 use crate::error::BenchError;
+use crate::sink::pulse::longest;
 use crate::sink::stream::{StreamReport, Tallies};
 
 /// Names of the threads begin so; `proc` reads their CPU time by it.
@@ -41,6 +42,7 @@ pub struct Crew {
     lines: Vec<Line>,
     threads: Vec<JoinHandle<()>>,
     next: AtomicUsize,
+    clock: Clock,
 }
 
 /// What all workers counted.
@@ -55,6 +57,8 @@ pub struct Sums {
     pub keyframe_requests: u64,
     /// Datagrams that the kernel did not take.
     pub unsent: u64,
+    /// The longest time that each client went without media, the longest first.
+    pub gaps: Vec<(String, u64)>,
 }
 
 impl Crew {
@@ -63,7 +67,8 @@ impl Crew {
     /// # Errors
     /// No descriptors or threads left.
     pub fn start(count: usize, clock: Clock) -> Result<Self, BenchError> {
-        let mut crew = Crew { lines: Vec::new(), threads: Vec::new(), next: AtomicUsize::new(0) };
+        let mut crew =
+            Crew { lines: Vec::new(), threads: Vec::new(), next: AtomicUsize::new(0), clock };
         for index in 0..count.max(1) {
             let (commands, inbox) = channel();
             let (worker, waker) = Worker::new(clock, inbox).map_err(BenchError::host("a poll"))?;
@@ -107,7 +112,9 @@ impl Crew {
             sent: 0,
             keyframe_requests: 0,
             unsent: 0,
+            gaps: Vec::new(),
         };
+        let mut pulses = Vec::new();
         for line in &self.lines {
             let (reply, answer) = oneshot::channel();
             line.say(Command::Snapshot(reply));
@@ -117,7 +124,9 @@ impl Crew {
             sums.sent += part.sent;
             sums.keyframe_requests += part.keyframe_requests;
             sums.unsent += part.unsent;
+            pulses.extend(part.pulses);
         }
+        sums.gaps = longest(&pulses, self.clock.now().ns);
         for stream in &sums.streams {
             sums.tallies.of(stream.codec).counts.add(&stream.counts);
         }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Commands, TryRecvError};
 use std::time::{Duration, Instant};
 
-use antipode_base::limits::BENCH_SOCKET_BUFFER;
+use antipode_base::limits::{BENCH_CLIENTS_MAX, BENCH_SOCKET_BUFFER};
 use antipode_runtime::udp::{self, Receiver};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -22,11 +22,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::client::peer::{Peer, Stage, Wanted};
 use crate::clock::{Clock, host_tag};
+use crate::sink::pulse::Pulses;
 use crate::sink::stream::{StreamReport, Streams, Tallies};
 
 const WAKE: Token = Token(usize::MAX);
 /// Events of one poll.
 const EVENTS: usize = 1_024;
+/// Closed peers of which the gaps are remembered.
+const PULSES_MAX: usize = BENCH_CLIENTS_MAX as usize;
 /// How long a poll waits when no timer is set.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -94,6 +97,8 @@ pub struct Snapshot {
     pub keyframe_requests: u64,
     /// Datagrams that the kernel did not take.
     pub unsent: u64,
+    /// When media came to each peer, also to those that are closed.
+    pub pulses: Vec<Pulses>,
 }
 
 struct Slot {
@@ -119,6 +124,8 @@ pub struct Worker {
     sent: u64,
     keyframe_requests: u64,
     unsent: u64,
+    /// Of peers that were closed since counting began.
+    pulses: Vec<Pulses>,
 }
 
 impl Worker {
@@ -140,6 +147,7 @@ impl Worker {
             sent: 0,
             keyframe_requests: 0,
             unsent: 0,
+            pulses: Vec::new(),
         };
         Ok((worker, waker))
     }
@@ -262,8 +270,10 @@ impl Worker {
                 Ok(Command::Peer(id, command)) => self.command(id, command),
                 Ok(Command::Reset) => {
                     self.tallies = Tallies::new();
+                    self.pulses.clear();
+                    let now = self.clock.now().ns;
                     let slots = self.slots.iter_mut().flatten();
-                    slots.for_each(|slot| slot.peer.streams.reset());
+                    slots.for_each(|slot| slot.peer.streams.reset(now));
                 }
                 Ok(Command::Snapshot(reply)) => {
                     let _ = reply.send(self.snapshot());
@@ -318,6 +328,10 @@ impl Worker {
         let Some(slot) = self.slots.get_mut(id).and_then(Option::take) else { return };
         // The kernel forgets a closed descriptor by itself.
         retire(&slot.peer.streams, &mut self.tallies);
+        let pulses = slot.peer.streams.pulses(&slot.name);
+        if self.pulses.len() < PULSES_MAX && pulses.audio.or(pulses.video).is_some() {
+            self.pulses.push(pulses);
+        }
         self.sent += slot.peer.sent();
         self.keyframe_requests += slot.peer.keyframe_requests;
     }
@@ -331,6 +345,12 @@ impl Worker {
             keyframe_requests: self.keyframe_requests
                 + open().map(|slot| slot.peer.keyframe_requests).sum::<u64>(),
             unsent: self.unsent,
+            pulses: self
+                .pulses
+                .iter()
+                .cloned()
+                .chain(open().map(|slot| slot.peer.streams.pulses(&slot.name)))
+                .collect(),
         }
     }
 }

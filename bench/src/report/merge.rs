@@ -85,6 +85,12 @@ fn add(sum: &mut Report, other: Report) {
     sum.first_media = texts(&sum.first_media, &other.first_media);
     sum.video = parts(&sum.video, &other.video);
     sum.audio = parts(&sum.audio, &other.audio);
+    sum.gaps = match (sum.gaps.take(), other.gaps) {
+        (Some(one), Some(two)) => Some(texts(&one, &two)),
+        (one, two) => one.or(two),
+    };
+    sum.restarted_at_s = sum.restarted_at_s.or(other.restarted_at_s);
+    sum.nodes.extend(other.nodes);
     sum.seconds = sum.seconds.max(other.seconds);
     sum.started_unix_s = sum.started_unix_s.min(other.started_unix_s);
     for (own, others) in [
@@ -100,6 +106,7 @@ fn add(sum: &mut Report, other: Report) {
         (&mut sum.sent, other.sent),
         (&mut sum.keyframe_requests, other.keyframe_requests),
         (&mut sum.unsent, other.unsent),
+        (&mut sum.returned, other.returned),
     ] {
         *own += others;
     }

@@ -5,6 +5,7 @@
 //! | [`table`] | for the terminal |
 //! | [`html`] | one page with plots, nothing else needed |
 //! | [`merge`] | the sum of several machines' results |
+//! | [`nodes`] | what came at each server of a cascade |
 //! | [`figures`] | the few figures that comparisons and sweeps are made of |
 //! | [`sweep`] | the result of many runs along an axis |
 //! | [`versus`] | the result of two servers by turns |
@@ -13,6 +14,7 @@
 pub mod figures;
 pub mod html;
 pub mod merge;
+pub mod nodes;
 pub mod plot;
 pub mod sweep;
 pub mod table;
@@ -26,6 +28,7 @@ use crate::cli::LoadArgs;
 use crate::error::BenchError;
 use crate::media::codec::Codec;
 use crate::proc::{Load, ServerCores};
+use crate::report::nodes::NodePart;
 use crate::run::measure::{Reading, Span};
 use crate::scenario::{Kind, Plan};
 use crate::signal::Protocol;
@@ -106,6 +109,19 @@ pub struct Report {
     pub interrupted: bool,
     /// Why the run is a failure.
     pub faults: Vec<Fault>,
+    /// The longest time that each client went without media: pictures where it has any, else sound. Not
+    /// of a churn, whose guests come and go.
+    #[serde(default)]
+    pub gaps: Option<String>,
+    /// When something was restarted, in seconds from the beginning of the measurement.
+    #[serde(default)]
+    pub restarted_at_s: Option<f64>,
+    /// How often a client that had lost the server came back.
+    #[serde(default)]
+    pub returned: u64,
+    /// Of a cascade, what came at each server.
+    #[serde(default)]
+    pub nodes: Vec<NodePart>,
 }
 
 /// One kind of stream.
@@ -221,6 +237,10 @@ impl Report {
             capacity: None,
             interrupted: false,
             faults: Vec::new(),
+            gaps: None,
+            restarted_at_s: None,
+            returned: 0,
+            nodes: Vec::new(),
         }
     }
 
@@ -240,6 +260,22 @@ impl Report {
         self.keyframe_requests = span.sums.keyframe_requests;
         self.unsent = span.sums.unsent;
         self.server = ServerPart::of(&span.server, span.server_cores);
+        if self.scenario != Kind::Churn {
+            let mut gaps = Latency::new();
+            span.sums.gaps.iter().for_each(|(_, gap_ns)| gaps.record(*gap_ns));
+            self.gaps = Some(gaps.to_text());
+        }
+        if let Some((at_s, done)) = span.restarted {
+            self.restarted_at_s = Some(at_s);
+            // A process that is gone takes its CPU time along.
+            self.server.cpu_us = None;
+            if let Err(why) = done {
+                self.fault(format!("the restart did not happen: {why}"));
+            }
+        }
+        if span.away > 0 {
+            self.fault(format!("{} clients did not come back", span.away));
+        }
         self.harness = span.load;
         self.samples = span.samples;
         if self.scenario == Kind::FindCapacity {
@@ -277,6 +313,10 @@ impl Report {
         if self.streams_arrived < self.streams_expected && !self.interrupted && failed == 0 {
             let (arrived, expected) = (self.streams_arrived, self.streams_expected);
             self.fault(format!("{arrived} of {expected} streams arrived"));
+        }
+        let dry = self.nodes.iter().filter(|node| node.streams_arrived == 0).cloned();
+        for node in dry.collect::<Vec<_>>() {
+            self.fault(format!("nothing of the room came to the viewers at {}", node.url));
         }
         let corrupt = self.all().counts.corrupt;
         if corrupt > 0 {

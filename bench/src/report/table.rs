@@ -55,6 +55,23 @@ pub fn rows(report: &Report) -> Vec<(String, String)> {
         }
     }
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
+    if let Some(gaps) = &report.gaps {
+        row("longest gap of a client", quantiles(gaps));
+    }
+    if let Some(at_s) = report.restarted_at_s {
+        row("restart", format!("at {at_s:.1} s; clients came back {} times", report.returned));
+    }
+    for node in &report.nodes {
+        let of = format!("{} of {}", node.streams_arrived, node.streams_expected);
+        let (mean, max) = (node.latency_ms_mean, node.latency_ms_max);
+        row(
+            &format!("  {} viewers at", node.viewers),
+            format!(
+                "{}: {of} streams, {} packets, {} lost, latency mean {mean:.2}, max {max:.2} ms",
+                node.url, node.packets, node.lost
+            ),
+        );
+    }
     row("packets/s", format!("{:.0}", report.packets_per_second()));
     rows.extend(server_rows(report));
     let load = &report.harness;

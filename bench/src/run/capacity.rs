@@ -38,7 +38,13 @@ pub async fn find(
         company.join(more.collect(), plan.joins_per_second, &label).await?;
         viewers = viewers.max(want);
         company.settle(plan.warmup).await;
-        let ends = Ends { plan, prefix: "", churn: None, label: &format!("{want} viewers") };
+        let ends = Ends {
+            plan,
+            prefix: "",
+            churn: None,
+            restart: None,
+            label: &format!("{want} viewers"),
+        };
         let span = measure::span(company, meter, plan.duration.min(STEP_MAX), &ends).await?;
         let step = step(want, plan.publishers.len() as u64 + u64::from(want), &span);
         let (failed, busy) = (step.verdict.is_some(), span.load.bottleneck());

@@ -40,6 +40,9 @@ pub struct Company {
     connected: u64,
     failed: u64,
     failed_standing: u64,
+    /// Lost the server and are not back; and how often one came back.
+    away: u64,
+    returned: u64,
     left: u64,
     errors: Vec<String>,
     joins: Latency,
@@ -62,6 +65,8 @@ impl Company {
             connected: 0,
             failed: 0,
             failed_standing: 0,
+            away: 0,
+            returned: 0,
             left: 0,
             errors: Vec::new(),
             joins: Latency::new(),
@@ -71,7 +76,7 @@ impl Company {
 
     /// How many stand now.
     pub fn stands(&self) -> u64 {
-        self.connected.saturating_sub(self.left + self.failed_standing)
+        self.connected.saturating_sub(self.left + self.failed_standing + self.away)
     }
 
     /// Lets `members` join, so many a second, and waits until each stands or has failed.
@@ -164,8 +169,18 @@ impl Company {
                 }
                 self.first_error.get_or_insert(error);
             }
+            Progress::Away => self.away += 1,
+            Progress::Back => {
+                self.away = self.away.saturating_sub(1);
+                self.returned += 1;
+            }
             Progress::Left => self.left += 1,
         }
+    }
+
+    /// Those that lost the server and are not back.
+    pub fn away(&self) -> u64 {
+        self.away
     }
 
     /// Lets everything run for a while.
@@ -203,6 +218,7 @@ impl Company {
         report.connected = self.connected;
         report.failed = self.failed;
         report.dropped = self.failed_standing;
+        report.returned = self.returned;
         report.errors.clone_from(&self.errors);
         report.joins = self.joins.to_text();
         report.first_media = self.first_media.to_text();

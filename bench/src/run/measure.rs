@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::client::crew::Sums;
 use crate::error::BenchError;
 use crate::proc::{self, Load, Own, Scraped, Spent, Usage};
 use crate::report::Sample;
 use crate::run::company::{Company, bar};
+use crate::run::restart::Restart;
 use crate::scenario::Plan;
 use crate::signal::http;
 
@@ -64,6 +65,10 @@ pub struct Span {
     pub load: Load,
     /// By the second.
     pub samples: Vec<Sample>,
+    /// When something was restarted, in seconds from the beginning, and whether that could be done.
+    pub restarted: Option<(f64, Result<(), String>)>,
+    /// Clients that had lost the server and were not back at its end.
+    pub away: u64,
 }
 
 /// How a span goes.
@@ -74,6 +79,8 @@ pub struct Ends<'a> {
     pub prefix: &'a str,
     /// Guests that come a second.
     pub churn: Option<f64>,
+    /// What ends in the middle.
+    pub restart: Option<&'a Restart>,
     /// Beside the bar.
     pub label: &'a str,
 }
@@ -121,7 +128,14 @@ pub async fn span(
     let until = began + duration;
     let mut samples = Vec::new();
     let mut last = (began, own.clone(), meter.usage());
+    let mut stall = Duration::ZERO;
     let mut guests = Guests::new(ends, began);
+    let strike = ends.restart.cloned().map(|restart| {
+        tokio::spawn(async move {
+            sleep_until(began + restart.after).await;
+            (restart.after.as_secs_f64(), restart.blow.strike().await)
+        })
+    });
     while Instant::now() < until && !*company.interrupted.borrow() {
         let tick = (last.0 + Duration::from_secs(1)).min(until);
         while Instant::now() < tick && !*company.interrupted.borrow() {
@@ -129,17 +143,31 @@ pub async fn span(
             company.hear_until(next).await;
         }
         let now = (Instant::now(), Own::read(), meter.usage());
+        if !*company.interrupted.borrow() {
+            stall = stall.max(now.0.saturating_duration_since(tick));
+        }
         samples.push(sample(began, &last, &now, company.stands()));
         bar.set_position(began.elapsed().as_secs());
         last = now;
     }
     bar.finish_and_clear();
     let seconds = began.elapsed().as_secs_f64();
-    let load = last.1.since(&own);
+    let mut load = last.1.since(&own);
+    load.stall_s = stall.as_secs_f64();
     let sums = company.stage.crew.sums().await?;
     let server = [meter.idle, first, meter.read().await];
     let (clients, server_cores) = (company.stands(), meter.watched.cores.len());
-    Ok(Span { seconds, clients, sums, server, server_cores, load, samples })
+    // A command that still runs has done nothing that could be measured.
+    let restarted = match strike {
+        Some(strike) if strike.is_finished() => strike.await.ok(),
+        Some(strike) => {
+            strike.abort();
+            Some((seconds, Err("it did not end in time".into())))
+        }
+        None => None,
+    };
+    let away = company.away();
+    Ok(Span { seconds, clients, sums, server, server_cores, load, samples, restarted, away })
 }
 
 type Look = (Instant, Own, Option<Usage>);

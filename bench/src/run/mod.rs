@@ -5,6 +5,7 @@
 //! | [`company`] | the clients of a run: joining, leaving, how far they are |
 //! | [`measure`] | one span of time in which packets and CPU are counted |
 //! | [`capacity`] | more and more viewers until it is too many |
+//! | [`restart`] | something ends in the middle |
 //! | [`stint`] | a run against a server that is started for it |
 //! | [`sweep`] | many runs along an axis |
 //! | [`versus`] | two servers by turns |
@@ -13,6 +14,7 @@
 pub mod capacity;
 pub mod company;
 pub mod measure;
+pub mod restart;
 pub mod stint;
 pub mod sweep;
 pub mod trees;
@@ -31,9 +33,10 @@ use crate::cli::{BenchArgs, LoadArgs, What};
 use crate::client::crew::Crew;
 use crate::clock::{Clock, host_tag};
 use crate::error::BenchError;
-use crate::report::{self, Report};
+use crate::report::{self, Report, nodes};
 use crate::run::company::Company;
 use crate::run::measure::{Ends, Meter, Watched};
+use crate::run::restart::Restart;
 use crate::scenario::{Kind, Plan};
 use crate::signal::{Stage, http};
 use crate::{floor, proc};
@@ -108,6 +111,7 @@ async fn perform(
     interrupted: &watch::Receiver<bool>,
 ) -> Result<Report, BenchError> {
     raise_descriptors(&plan)?;
+    let restart = Restart::of(plan.kind, args)?;
     for pid in &watched.pids {
         if proc::usage(&[*pid]).is_none() {
             let fault = format!("no process {pid} on this host");
@@ -130,13 +134,14 @@ async fn perform(
         whep_path: target.whep_path.clone(),
         crew: Crew::start(target.threads.unwrap_or(proc::cores().len()), Clock::new())?,
         host: host_tag(),
+        rejoin: restart.is_some(),
         source_ip: target.source_ip,
     });
     let mut company = Company::new(Arc::clone(&stage), interrupted.clone());
     let mut report = Report::new(&plan, args);
     report.started_unix_s =
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let done = act(&plan, args, &mut company, &meter, &mut report).await;
+    let done = act(&plan, args, restart.as_ref(), &mut company, &meter, &mut report).await;
     company.leave().await;
     company.fill(&mut report);
     // What was seen before it failed is worth keeping, unless nobody even came in.
@@ -161,6 +166,7 @@ async fn perform(
 async fn act(
     plan: &Plan,
     args: &LoadArgs,
+    restart: Option<&Restart>,
     company: &mut Company,
     meter: &Meter,
     report: &mut Report,
@@ -184,8 +190,12 @@ async fn act(
     }
     company.settle(plan.warmup).await;
     let churn = (plan.kind == Kind::Churn).then_some(rate);
-    let ends = Ends { plan, prefix: &args.identity_prefix, churn, label: plan.kind.name() };
+    let prefix = &*args.identity_prefix;
+    let ends = Ends { plan, prefix, churn, restart, label: plan.kind.name() };
     let span = measure::span(company, meter, plan.duration, &ends).await?;
+    if plan.kind == Kind::Cascade {
+        report.nodes = nodes::of(plan, prefix, &args.target.url, &span.sums.streams);
+    }
     report.take(span);
     Ok(())
 }

@@ -29,6 +29,11 @@ use crate::media::source::Shape;
 /// How long a token is valid; a run may be as long.
 const TOKEN_TTL_S: u64 = 24 * 3600;
 
+/// Between two attempts of a client that lost the server.
+const REJOIN_MIN: Duration = Duration::from_millis(100);
+/// See [`REJOIN_MIN`].
+const REJOIN_MAX: Duration = Duration::from_secs(1);
+
 /// What a server speaks.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
@@ -96,6 +101,8 @@ pub struct Stage {
     pub crew: Crew,
     /// The clock's owner, as marks name it.
     pub host: u32,
+    /// Clients that lost the server join anew, as SDKs do.
+    pub rejoin: bool,
     /// Where the clients' sockets are bound; towards the server when left out.
     pub source_ip: Option<IpAddr>,
 }
@@ -145,6 +152,10 @@ pub enum Progress {
         /// Whether it had stood.
         stood: bool,
     },
+    /// It stood, lost the server, and tries to come back.
+    Away,
+    /// It is back.
+    Back,
     /// It left as it was told.
     Left,
 }
@@ -157,22 +168,49 @@ pub async fn attend(
     mut stop: watch::Receiver<bool>,
 ) {
     let identity = member.identity.clone();
-    let (began, progress_own) = (Instant::now(), progress.clone());
-    let mut steps = Steps { began, progress: progress_own, stood: false, media: false };
-    let ended = match stage.protocol {
-        Protocol::Livekit => livekit::attend(&stage, &member, &mut steps, &mut stop, true).await,
-        Protocol::LivekitTwo => {
-            livekit::attend(&stage, &member, &mut steps, &mut stop, false).await
-        }
-        Protocol::Janus => janus::attend(&stage, &member, &mut steps, &mut stop).await,
-        Protocol::Whip => whip::attend(&stage, &member, &mut steps, &mut stop).await,
+    let mut steps = Steps {
+        began: Instant::now(),
+        progress: progress.clone(),
+        stood: false,
+        away: false,
+        media: false,
     };
-    let last = match ended {
-        Ok(()) => Progress::Left,
-        Err(error) => Progress::Failed { identity, error, stood: steps.stood },
+    let mut pause = REJOIN_MIN;
+    let last = loop {
+        let error = match join(&stage, &member, &mut steps, &mut stop).await {
+            Ok(()) => break Progress::Left,
+            Err(error) if stage.rejoin && steps.stood => error,
+            Err(error) => break Progress::Failed { identity, error, stood: steps.stood },
+        };
+        if matches!(error, BenchError::WorkerGone) {
+            break Progress::Failed { identity, error, stood: true };
+        }
+        if !std::mem::replace(&mut steps.away, true) {
+            pause = REJOIN_MIN;
+            let _ = progress.send(Progress::Away).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(REJOIN_MAX),
+            () = told(&mut stop) => break Progress::Left,
+        }
     };
     // The run may be over.
     let _ = progress.send(last).await;
+}
+
+/// Joins once, and stays.
+async fn join(
+    stage: &Stage,
+    member: &Member,
+    steps: &mut Steps,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), BenchError> {
+    match stage.protocol {
+        Protocol::Livekit => livekit::attend(stage, member, steps, stop, true).await,
+        Protocol::LivekitTwo => livekit::attend(stage, member, steps, stop, false).await,
+        Protocol::Janus => janus::attend(stage, member, steps, stop).await,
+        Protocol::Whip => whip::attend(stage, member, steps, stop).await,
+    }
 }
 
 /// A fresh token of a member, as a header that no log shows.
@@ -199,7 +237,10 @@ pub struct Steps {
     /// When it began.
     pub began: Instant,
     progress: mpsc::Sender<Progress>,
+    /// It has stood, ever.
     stood: bool,
+    /// It has lost the server since.
+    away: bool,
     media: bool,
 }
 
@@ -208,7 +249,9 @@ impl Steps {
     pub async fn connected(&mut self, at: Instant) {
         self.stood = true;
         let took = at.saturating_duration_since(self.began);
-        let _ = self.progress.send(Progress::Connected(took)).await;
+        let back = std::mem::take(&mut self.away);
+        let said = if back { Progress::Back } else { Progress::Connected(took) };
+        let _ = self.progress.send(said).await;
     }
 
     /// Media came; only the first time is told.

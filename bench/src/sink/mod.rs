@@ -5,7 +5,9 @@
 //! | [`window`] | which numbers of a sequence came |
 //! | [`tally`] | the sums, and the histogram of latency |
 //! | [`stream`] | one receiver's streams |
+//! | [`pulse`] | how long a receiver went without media |
 
+pub mod pulse;
 pub mod stream;
 pub mod tally;
 pub mod window;

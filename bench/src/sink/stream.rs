@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::media::codec::{self, Codec};
 use crate::media::mark::{Mark, Unread};
+use crate::sink::pulse::{Pulse, Pulses};
 use crate::sink::tally::{Counts, Tally};
 use crate::sink::window::{Seen, Window};
 
@@ -116,6 +117,8 @@ pub struct Arrival<'a> {
 pub struct Streams {
     wires: Vec<Wire>,
     streams: Vec<Stream>,
+    audio: Option<Pulse>,
+    video: Option<Pulse>,
 }
 
 impl Streams {
@@ -158,7 +161,17 @@ impl Streams {
             }
             None => return,
         };
+        if !arrival.payload.is_empty() {
+            let sound = arrival.codec == Codec::Opus;
+            let pulse = if sound { &mut self.audio } else { &mut self.video };
+            Pulse::beat(pulse, arrival.now_ns);
+        }
         self.streams[at].take(arrival, tallies.of(arrival.codec));
+    }
+
+    /// When media came to this peer, of a name that the report knows.
+    pub fn pulses(&self, peer: &str) -> Pulses {
+        Pulses { peer: peer.to_owned(), audio: self.audio, video: self.video }
     }
 
     /// Whether any media came.
@@ -167,7 +180,9 @@ impl Streams {
     }
 
     /// Forgets what was counted, not what has come.
-    pub fn reset(&mut self) {
+    pub fn reset(&mut self, now_ns: u64) {
+        let pulses = [&mut self.audio, &mut self.video];
+        pulses.into_iter().flatten().for_each(|pulse| pulse.reset(now_ns));
         for wire in &mut self.wires {
             (wire.missed, wire.reordered, wire.duplicates) = (0, 0, 0);
         }

@@ -85,7 +85,7 @@ fn a_reset_forgets_counts_and_keeps_the_place() {
     let mut scene = Scene::new();
     scene.take(1, 0, 0, |_| {});
     scene.take(3, 0, 2, |_| {});
-    scene.streams.reset();
+    scene.streams.reset(0);
     scene.take(4, 0, 3, |_| {});
     let counts = scene.counts();
     assert_eq!((counts.packets, counts.lost, counts.missed), (1, 0, 0));
