@@ -321,9 +321,12 @@ pub fn settle(text: &str) -> Result<Cores, BenchError> {
 mod tests {
     use super::*;
 
+    /// The server's cores and the harness's.
+    type Split = Option<(&'static [usize], &'static [usize])>;
+
     #[test]
     fn cores_are_split() {
-        let rows: [(&str, &[usize], Option<(&[usize], &[usize])>); 8] = [
+        let rows: [(&str, &[usize], Split); 8] = [
             ("0", &[0, 1], Some((&[0], &[1]))),
             ("2-3,0", &[0, 1, 2, 3], Some((&[0, 2, 3], &[1]))),
             ("0-1", &[0, 1], None),

@@ -28,7 +28,7 @@ pub(crate) enum What {
     Token(TokenArgs),
     /// Checks the host and prints how to mend what is amiss; exit code 1 when media cannot run
     Doctor(DoctorArgs),
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
 }
 
 #[derive(Debug, Args)]

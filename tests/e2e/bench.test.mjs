@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { startServer } from './lib/server.mjs';
+import { freePort, startServer } from './lib/server.mjs';
 import { until } from './lib/wait.mjs';
 
 const BINARY = process.env.ANTIPODE ?? 'target/debug/antipode';
@@ -43,9 +43,10 @@ const bench = (...args) => start(...args).done;
 /** A run of two seconds; other processes of this machine may be as busy as they like. */
 async function run(scenario, name, ...args) {
   const json = join(folder, `${name}.json`);
+  const usual = { '--url': server.url, '--duration': '2s', '--warmup': '1s' };
+  const left = Object.entries(usual).filter(([flag]) => !args.includes(flag));
   const ended = await bench(
-    scenario, '--url', server.url, '--duration', '2s', '--warmup', '1s', '--tolerate-busy',
-    '--json', json, ...args,
+    scenario, ...left.flat(), '--tolerate-busy', '--json', json, ...args,
   );
   assert.equal(ended.code, 0, `${ended.out}${ended.err}`);
   return { ...ended, report: JSON.parse(readFileSync(json, 'utf8')) };
@@ -105,6 +106,53 @@ test('WHIP publishes, WHEP plays, and nothing stays behind', async () => {
   await until('its sessions ended', async () => (await server.metric('antipode_sessions')) === 0);
 });
 
+test('a meeting with one large tile: the other cameras come in their smallest layer', async () => {
+  const { report, out } = await run('meeting', 'tiles', '--publishers', '3', '--tiles', '1', '--warmup', '4s');
+  const cameras = report.streams.filter((stream) => stream.codec === 'vp8');
+  for (const receiver of new Set(cameras.map((stream) => stream.receiver))) {
+    const [large, small, ...more] = cameras
+      .filter((stream) => stream.receiver === receiver)
+      .map((stream) => stream.counts.bytes)
+      .sort((one, two) => two - one);
+    assert.equal(more.length, 0, out);
+    // 1,500 kbit/s beside 136.
+    assert.ok(large > 3 * small, `${receiver}: ${large} and ${small} bytes\n${out}`);
+  }
+});
+
+test('several servers of one deployment: the viewers of each get the room', async () => {
+  // One server by two names is the smallest deployment of two.
+  const other = server.url.replace('http://', 'ws://');
+  const { report } = await run(
+    'cascade', 'cascade', '--url', server.url, '--url', other, '--url', server.url, '--subscribers', '4',
+  );
+  const nodes = report.nodes.map((node) => [node.url, node.streams_arrived, node.streams_expected]);
+  assert.deepEqual(nodes, [[other, 2, 2], [server.url, 2, 2]]);
+});
+
+test('a cascade over servers that know nothing of one another says where nothing came', async () => {
+  const stranger_ = await startServer();
+  const args = ['--url', server.url, '--url', stranger_.url, '--subscribers', '2'];
+  const { code, err } = await bench(
+    'cascade', ...args, '--duration', '1s', '--warmup', '1s', '--tolerate-busy',
+  );
+  await stranger_.stop();
+  assert.equal(code, 1);
+  assert.ok(err.includes(`nothing of the room came to the viewers at ${stranger_.url}`), err);
+});
+
+test('a node that is killed in the middle: clients come back, and the gap is told', async () => {
+  const { out, report } = await run(
+    'broadcast', 'restart', '--subscribers', '3', '--duration', '12s', '--restart-after', '2s',
+    '--restart', String(server.pidOf('node')),
+  );
+  assert.ok(report.returned >= 4, out);
+  assert.equal(report.restarted_at_s, 2);
+  assert.equal(report.server.cpu_us, null, 'a process that is gone took its CPU time along');
+  const longest = Number(/longest gap of a client.*max ([\d.]+) ms/.exec(out)[1]);
+  assert.ok(longest > 100 && longest < 10_000, out);
+});
+
 test('viewers who come and go are counted', async () => {
   const { report } = await run(
     'churn', 'churn', '--subscribers', '1', '--num-per-second', '5',
@@ -155,6 +203,54 @@ async function stranger() {
   return listener;
 }
 
+/** The command by which the harness starts this very binary, at ports that nobody has. */
+const COMMAND = '{antipode} dev --shards 1 --bind {address} --media-port {media_port} --media-tcp off '
+  + '--runtime {driver}';
+const BRIEF = ['--duration', '1s', '--warmup', '1s', '--tolerate-busy'];
+
+test('a sweep starts a server for each point and names what bends', async () => {
+  const url = `http://127.0.0.1:${await freePort('tcp', '127.0.0.1')}`;
+  const [json, svg] = [join(folder, 'sweep.json'), join(folder, 'sweep.svg')];
+  const { code, out, err } = await bench(
+    'sweep', '--server', COMMAND, '--url', url, '--axis', 'viewers=2,8', '--axis', 'rooms=1,2',
+    '--driver', 'epoll', '--json', json, '--report', svg, ...BRIEF,
+  );
+  assert.equal(code, 0, `${out}${err}`);
+  const { lines } = JSON.parse(readFileSync(json, 'utf8'));
+  assert.deepEqual(lines.map((line) => [line.growth, line.driver]), [['viewers', 'epoll'], ['rooms', 'epoll']]);
+  for (const point of lines.flatMap((line) => line.points)) {
+    assert.ok(point.rounds[0].cpu_us_per_packet > 0 && point.rounds[0].train >= 1, out);
+  }
+  assert.match(out, /bends? upward/);
+  assert.match(readFileSync(svg, 'utf8'), /^<svg xmlns[^]*<circle[^]*<\/svg>\n$/);
+  await assert.rejects(fetch(url), 'the last server is gone');
+});
+
+test('two servers by turns, and what speaks against them', async () => {
+  const [url, other] = [
+    `http://127.0.0.1:${await freePort('tcp', '127.0.0.1')}`,
+    `http://127.0.0.1:${await freePort('tcp', '127.0.0.1')}`,
+  ];
+  const json = join(folder, 'versus.json');
+  const { code, out, err } = await bench(
+    'broadcast', '--server', COMMAND, '--url', url, '--against-command', COMMAND, '--against-url', other,
+    '--against-protocol', 'livekit-two', '--rounds', '2', '--subscribers', '2', '--json', json, ...BRIEF,
+  );
+  assert.equal(code, 0, `${out}${err}`);
+  const { versus, rows } = JSON.parse(readFileSync(json, 'utf8'));
+  assert.equal(versus.rounds.length, 2);
+  assert.deepEqual(versus.sides.map((side) => side.url), [url, other]);
+  const cost = rows.find((row) => row.name.startsWith('CPU per packet'));
+  assert.ok(cost.sides.every((side) => side.min > 0 && side.min <= side.median), out);
+  assert.ok(cost.ratio.median > 0 && versus.rounds.flat().every((round) => round.floor_us > 0), out);
+
+  const refused = await bench('broadcast', '--server', '{antipode} dev --nonsense', '--url', url);
+  assert.equal(refused.code, 1);
+  assert.match(refused.err, /--server: it ended with exit status: 2; its last words/);
+  const taken = await bench('broadcast', '--server', COMMAND, '--url', server.url);
+  assert.match(taken.err, /something answers at .* already/);
+});
+
 test('bad input ends in one line and a failure', async () => {
   const listener = await stranger();
   const strange = `ws://127.0.0.1:${listener.address().port}`;
@@ -169,6 +265,11 @@ test('bad input ends in one line and a failure', async () => {
     [['--url', 'nonsense'], /--url/],
     [['--pid', '4194305'], /no process/],
     [['--fps', '0'], /--fps/],
+    [['--restart', '4194305'], /--restart: no process/],
+    [['--server', 'exit 3', '--server-cores', '4095'], /--server-cores/],
+    [['--against', 'no-such-commit'], /--against: no commit/],
+    [['--against', 'HEAD', '--server', 'sleep 1'], /\{antipode\}/],
+    [['--against-command', 'true', '--rounds', '0'], /--rounds/],
     [['--json', '/nonexistent/a.json', '--duration', '100ms', '--warmup', '1ms'], /nonexistent/],
   ];
   for (const [args, wanted] of rows) {

@@ -64,14 +64,23 @@ pub async fn run(
             let (command, antipode) = (&*corner.side.command, &*corner.binary);
             let (cores, scratch) = (&cores, &scratch);
             let host = Host { command, antipode, driver, cores, scratch, interrupted };
-            let report = host.play(Plan::new(kind, &corner.args)?, &corner.args).await?;
-            blame(&mut versus.faults, &report, number, letter);
-            let failed = report.faults.iter().any(|fault| !fault.busy);
-            pair[at] = Round {
-                figures: Figures::of(&report),
-                floor_us: Some(cores.as_server(|| floor_of(&report))??),
-                counts: !failed,
+            let report = match host.play(Plan::new(kind, &corner.args)?, &corner.args).await {
+                Ok(report) => report,
+                // The first round shows whether there is anything to compare.
+                Err(error) if number == 1 => return Err(error),
+                Err(error) => {
+                    let text = format!("round {number}, {letter}: {error}");
+                    versus.faults.push(Fault { text, busy: false });
+                    continue;
+                }
             };
+            blame(&mut versus.faults, &report, number, letter);
+            let counts = !report.faults.iter().any(|fault| !fault.busy);
+            let floor_us = match counts {
+                true => Some(cores.as_server(|| floor_of(&report))??),
+                false => None,
+            };
+            pair[at] = Round { figures: Figures::of(&report), floor_us, counts };
         }
         versus.rounds.push(pair);
         if *interrupted.borrow() {
@@ -85,7 +94,7 @@ pub async fn run(
     verdict(&versus, target.tolerate_busy)
 }
 
-fn check<'a>(kind: Kind, args: &'a LoadArgs) -> Result<&'a str, BenchError> {
+fn check(kind: Kind, args: &LoadArgs) -> Result<&str, BenchError> {
     let flaw = |flag, fault: String| Err(BenchError::Flag { flag, fault });
     if !(1..=BENCH_ROUNDS_MAX).contains(&args.rival.rounds) {
         return flaw("--rounds", format!("{}; give 1 to {BENCH_ROUNDS_MAX}", args.rival.rounds));

@@ -15,7 +15,8 @@ const BINARY = process.env.ANTIPODE ?? 'target/debug/antipode';
 /** Lines of the server's log that a failing test prints. */
 const LOG_LINES_SHOWN = 80;
 
-async function freePort(kind, host) {
+/** A port that nobody has at this moment. */
+export async function freePort(kind, host) {
   const socket = kind === 'tcp' ? createServer() : createSocket('udp4');
   await new Promise((resolve, reject) => {
     socket.once('error', reject);
