@@ -8,7 +8,8 @@
 //! | [`node`], [`signal`] | the two services |
 //! | [`token`], [`doctor`] | the two tools; the third, `bench`, is a crate of its own |
 //! | [`control`] | the secret between node and signaling |
-//! | [`rlimits`], [`notify`], [`stop`], [`process`], [`log`], [`ending`] | how a process starts, ends and speaks |
+//! | [`rlimits`], [`notify`], [`stop`] | how a process starts and ends |
+//! | [`process`], [`log`], [`ending`] | what it tells of itself |
 #![forbid(unsafe_code)]
 
 mod cli;
