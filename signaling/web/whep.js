@@ -57,6 +57,12 @@ function recipes(token) {
   return [
     ['Any WHEP player', `${url}\nBearer token: ${token}`],
     ['A player that sends no headers', `${url}${url.includes('?') ? '&' : '?'}access_token=${token}`],
+    ['GStreamer with the plugin webrtchttp of gst-plugins-rs, a publisher of VP8', `gst-launch-1.0 \\
+  whepsrc name=in whep-endpoint="${url}" auth-token="${token}" \\
+  video-caps="application/x-rtp,media=video,encoding-name=VP8,payload=96,clock-rate=90000" \\
+  audio-caps="application/x-rtp,media=audio,encoding-name=OPUS,payload=97,clock-rate=48000,encoding-params=(string)2" \\
+  in. ! "application/x-rtp,media=video" ! rtpvp8depay ! vp8dec ! videoconvert ! autovideosink \\
+  in. ! "application/x-rtp,media=audio" ! rtpopusdepay ! opusdec ! audioconvert ! autoaudiosink`],
     ['A page', `const url = '${url}';
 const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
 for (const kind of ['audio', 'video']) pc.addTransceiver(kind, { direction: 'recvonly' });

@@ -45,6 +45,12 @@ function recipes(token) {
   -c:v libx264 -profile:v baseline -tune zerolatency -bf 0 -g 60 \\
   -c:a libopus -ar 48000 -ac 2 \\
   -f whip -authorization "${token}" "${url}"`],
+    ['GStreamer with the plugin webrtchttp of gst-plugins-rs', `gst-launch-1.0 \\
+  whipsink name=out whip-endpoint="${url}" auth-token="${token}" \\
+  videotestsrc is-live=true ! vp8enc deadline=1 keyframe-max-dist=60 ! rtpvp8pay picture-id-mode=15-bit ! \\
+  "application/x-rtp,media=video,encoding-name=VP8,payload=96,clock-rate=90000" ! out. \\
+  audiotestsrc is-live=true ! "audio/x-raw,rate=48000,channels=2" ! opusenc ! rtpopuspay ! \\
+  "application/x-rtp,media=audio,encoding-name=OPUS,payload=97,clock-rate=48000,encoding-params=(string)2" ! out.`],
     ['A page', `const url = '${url}';
 const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
 const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
