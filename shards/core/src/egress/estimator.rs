@@ -195,6 +195,10 @@ impl Estimator {
 
     fn arrive(&mut self, arrived: Arrived) {
         let since_us = arrived.at_us - RATE_WINDOW.as_micros() as i64;
+        // A viewer may say that everything came at one time.
+        if self.arrived.len() == SENT_MAX {
+            self.arrived.pop_front();
+        }
         self.arrived.push_back(arrived);
         while self.arrived.front().is_some_and(|first| first.at_us < since_us) {
             self.arrived.pop_front();
@@ -251,7 +255,7 @@ impl Estimator {
             // The queue drains: what arrives now is more than the path's own rate.
             Usage::Under => {}
             Usage::Normal => {
-                if self.busy.idle() {
+                if self.busy.idle() && rate.is_some_and(|rate| rate > self.target) {
                     self.target = self.target.max(self.carried() * PROVED_PART).min(CEILING);
                 }
                 let grown = self.target * (1.0 + GROWTH_PER_S * elapsed);
@@ -386,6 +390,19 @@ mod tests {
             (0..4_096).map(|n: u16| Arrival { seq: n.wrapping_mul(40_503), at: Some(0) });
         let nonsense = TransportFeedback { reference: 0, arrivals: arrivals.collect() };
         estimator.feedback(&nonsense, now);
+        assert!((FLOOR..=CEILING).contains(&estimator.target));
+    }
+
+    #[test]
+    fn what_came_at_one_time_is_not_kept_for_ever() {
+        let now = Instant::now();
+        let mut estimator = Estimator::default();
+        for seq in 0..3 * SENT_MAX as u64 {
+            estimator.sent(seq, 1_000, now);
+            let arrival = Arrival { seq: seq as u16, at: Some(0) };
+            estimator.feedback(&TransportFeedback { reference: 0, arrivals: vec![arrival] }, now);
+        }
+        assert_eq!(estimator.arrived.len(), SENT_MAX);
         assert!((FLOOR..=CEILING).contains(&estimator.target));
     }
 }
