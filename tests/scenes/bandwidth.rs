@@ -27,13 +27,19 @@ fn frames(world: &World, member: usize, track: TrackId, layer: Option<u8>, span:
     world.frames(member, track, layer, world.now.saturating_sub(span))
 }
 
-scene!(CAP, a_link_that_shrinks_and_grows, 6, plain, cap);
-
-fn cap(world: &mut World) {
+/// A viewer on another shard than the camera, once it has had the top layer for a second.
+fn at_its_best(world: &mut World) -> (usize, TrackId) {
     let al = world.join("al", 1, 0);
     let bo = world.join("bo", 1, 1);
     let track = world.publish(al, Media::camera(CAMERA));
     world.until("the top layer comes", 8 * S, |w| frames(w, bo, track, Some(2), S) >= 28);
+    (bo, track)
+}
+
+scene!(CAP, a_link_that_shrinks_and_grows, 6, plain, cap);
+
+fn cap(world: &mut World) {
+    let (bo, track) = at_its_best(world);
     let since = world.now;
     world.reroute(bo, Faults::default(), capped(500));
     world.run(2 * S);
@@ -55,10 +61,7 @@ scene!(AGAIN, a_link_that_shrinks_twice, 6, plain, again);
 
 /// The second time comes before the publisher may be asked for another keyframe.
 fn again(world: &mut World) {
-    let al = world.join("al", 1, 0);
-    let bo = world.join("bo", 1, 1);
-    let track = world.publish(al, Media::camera(CAMERA));
-    world.until("the top layer comes", 8 * S, |w| frames(w, bo, track, Some(2), S) >= 28);
+    let (bo, track) = at_its_best(world);
     let since = world.now;
     world.reroute(bo, Faults::default(), capped(500));
     world.run(600 * MS);

@@ -87,7 +87,8 @@ pub(crate) struct Estimator {
     backed_off: Option<Instant>,
     loss: (u32, u32),
     probe: Probe,
-    verdict: Option<bool>,
+    /// The last probe raised the estimate, and nobody was told yet.
+    raised: bool,
     rtt: Duration,
     /// When the last probe ended, or is under way.
     probed: Option<Instant>,
@@ -119,7 +120,7 @@ impl Default for Estimator {
             backed_off: None,
             loss: (0, 0),
             probe: Probe::default(),
-            verdict: None,
+            raised: false,
             rtt: Duration::from_millis(100),
             probed: None,
             cap: None,
@@ -326,14 +327,15 @@ impl Estimator {
     }
 
     /// Whether the probe whose last packet has just been reported raised the estimate; said once.
-    pub(crate) fn take_verdict(&mut self) -> Option<bool> {
-        self.verdict.take()
+    pub(crate) fn take_raised(&mut self) -> bool {
+        std::mem::take(&mut self.raised)
     }
 
     fn finish_probe(&mut self) {
-        let rate = std::mem::take(&mut self.probe).rate().filter(|rate| *rate > self.target);
-        self.verdict = Some(rate.is_some_and(|rate| rate > self.target * RAISED));
-        if let Some(rate) = rate {
+        if let Some(rate) = std::mem::take(&mut self.probe).rate()
+            && rate > self.target
+        {
+            self.raised = rate > self.target * RAISED;
             self.target = rate.min(CEILING);
             self.trend.forget();
         }

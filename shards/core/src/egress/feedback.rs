@@ -50,9 +50,9 @@ impl Egress {
             }
             Feedback::Transport(feedback) => {
                 heard.estimate_moved |= self.estimator.feedback(&feedback, now);
-                let raised = self.estimator.take_verdict();
+                let raised = self.estimator.take_raised();
                 let over = self.estimator.backed_off_within(Duration::ZERO, now);
-                if raised == Some(true) || over {
+                if raised || over {
                     self.prober.judge(!over, now);
                     self.probe_at = self.prober.deadline(now);
                 }
