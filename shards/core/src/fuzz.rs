@@ -21,7 +21,8 @@ use crate::{data, payload, red, sdp};
 /// # Panics
 /// As [`Shard::new`].
 pub fn shard(config: ShardConfig, crypto: CryptoProvider) -> Shard {
-    let setup = SessionSetup::with_crypto(&config, keys::showing(crypto));
+    let crypto = keys::showing(crypto);
+    let setup = SessionSetup::with_crypto(&config, crypto.clone(), crypto);
     Shard::with_setup(config, setup)
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use antipode_base::command::{CloseReason, Command, Role};
+use antipode_base::command::{CloseReason, Command, OpenSession, Role};
 use antipode_base::control::{Memo, ToNode, ToSignal, encode};
 use antipode_base::ids::{MemberId, NodeId, RoomId, SessionId, ShardId};
 use antipode_base::media::{Codec, Layer};
@@ -54,6 +54,13 @@ fn control(folder: &Path) -> Outcome {
         encode(&ToNode::Command { shard: ShardId(0), command }, &mut stream)?;
     }
     write(folder, "commands", &stream)?;
+    let Command::OpenSession(session) = open(PUBLISHING, Role::Both) else { unreachable!() };
+    let open = Command::OpenSession(OpenSession { rsa: true, ..session });
+    let mut stream = Vec::new();
+    for command in [open, Command::Offer { session: PUBLISHING, id: 1, sdp: offer() }] {
+        encode(&ToNode::Command { shard: ShardId(0), command }, &mut stream)?;
+    }
+    write(folder, "http", &stream)?;
     let memo = Memo {
         member: MemberId(1),
         room: RoomId(1),

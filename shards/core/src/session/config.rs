@@ -42,23 +42,27 @@ impl SessionSetup {
     /// # Panics
     /// Without a usable candidate, or when the cipher library cannot make a certificate.
     pub(crate) fn new(config: &ShardConfig) -> Self {
-        Self::with_crypto(config, keys::provider())
+        Self::with_crypto(config, keys::provider(), keys::provider_rsa())
     }
 
-    /// The same with a cipher library of the caller's choice.
-    pub(crate) fn with_crypto(config: &ShardConfig, provider: CryptoProvider) -> Self {
+    /// The same with cipher libraries of the caller's choice; both have to read the certificate that
+    /// the first one makes.
+    pub(crate) fn with_crypto(
+        config: &ShardConfig,
+        provider: CryptoProvider,
+        provider_rsa: CryptoProvider,
+    ) -> Self {
         let udp = config.candidates.iter().filter_map(|at| Candidate::host(*at, "udp").ok());
         let mut candidates: Vec<Candidate> = udp.collect();
         assert!(!candidates.is_empty(), "a shard needs an address that clients can reach");
         // Behind those of UDP; their type preference is lower too, so a client with both takes UDP.
         candidates.extend(config.candidates_tcp.iter().filter_map(|at| passive(*at)));
-        let provider = Arc::new(provider);
+        let (provider, provider_rsa) = (Arc::new(provider), Arc::new(provider_rsa));
         let certificate = provider
             .dtls_provider
             .generate_certificate()
             .expect("the cipher library that we build with makes certificates");
         let rng = SmallRng::seed_from_u64(config.seed);
-        let provider_rsa = Arc::new(keys::provider_rsa());
         let shard = config.shard;
         SessionSetup { shard, candidates, provider, provider_rsa, certificate, rng }
     }
