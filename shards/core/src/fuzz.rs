@@ -6,7 +6,7 @@ use antipode_base::media::Codec;
 use antipode_relay::packet::Shape;
 use str0m::config::CryptoProvider;
 
-use crate::egress::estimator::Estimator;
+use crate::egress::estimator::{Estimator, Watched};
 use crate::egress::keys;
 use crate::egress::rtcp::{self, Feedback};
 use crate::payload::dependency::{self, DESCRIPTOR_MAX, Descriptor, Structure};
@@ -151,7 +151,8 @@ pub fn red(payload: &[u8], timestamp: u32) -> Option<Vec<(u8, u32, &[u8])>> {
 pub fn report(compound: &[u8], now: Instant) -> u64 {
     let mut estimator = Estimator::default();
     for seq in 0..200u64 {
-        estimator.sent(seq, 1_000, now + Duration::from_millis(seq));
+        let watched = Some(Watched { slot: 0, seq: seq as u16 });
+        estimator.sent(seq, 1_000, watched, now + Duration::from_millis(seq));
     }
     let end = now + Duration::from_millis(300);
     let mut heard = 0;
@@ -160,6 +161,7 @@ pub fn report(compound: &[u8], now: Instant) -> u64 {
         match feedback {
             Feedback::Transport(feedback) => {
                 estimator.feedback(&feedback, end);
+                assert!(estimator.missed().len() <= feedback.arrivals.len());
             }
             Feedback::Cap(rate) => estimator.set_cap(rate),
             Feedback::Report(block) => estimator.set_rtt(block.delay),

@@ -73,12 +73,24 @@ struct Sent {
     at: Instant,
     bytes: u32,
     probe: bool,
+    watched: Option<Watched>,
+}
+
+/// A packet of media, or its repeat, that is missed at once when the viewer reports it lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watched {
+    /// Its slot.
+    pub(crate) slot: u16,
+    /// Its number there.
+    pub(crate) seq: u16,
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Estimator {
     sent: VecDeque<Sent>,
+    /// Of the last report: what was lost, and when it had been sent.
+    missed: Vec<(Watched, Instant)>,
     trend: Trend,
     busy: Busy,
     target: f64,
@@ -112,6 +124,7 @@ impl Default for Estimator {
     fn default() -> Self {
         Estimator {
             sent: VecDeque::new(),
+            missed: Vec::new(),
             trend: Trend::default(),
             busy: Busy::default(),
             target: START,
@@ -145,12 +158,12 @@ impl Estimator {
     }
 
     /// A packet went out under the transport-wide number `seq`.
-    pub(crate) fn sent(&mut self, seq: u64, bytes: usize, now: Instant) {
+    pub(crate) fn sent(&mut self, seq: u64, bytes: usize, watched: Option<Watched>, now: Instant) {
         let probe = self.probe.running;
         if self.sent.len() == SENT_MAX {
             self.sent.pop_front();
         }
-        self.sent.push_back(Sent { seq, at: now, bytes: bytes as u32, probe });
+        self.sent.push_back(Sent { seq, at: now, bytes: bytes as u32, probe, watched });
     }
 
     /// The viewer reports arrivals. Returns whether the estimate changed by more than a twentieth.
@@ -159,11 +172,15 @@ impl Estimator {
         let reference = i64::from(feedback.reference) * 64_000;
         let mut usage = None;
         let mut over = false;
+        self.missed.clear();
         for arrival in &feedback.arrivals {
             let Some(sent) = self.take_sent(arrival.seq) else { continue };
             self.loss.0 += 1;
             match arrival.at {
-                None => self.loss.1 += 1,
+                None => {
+                    self.loss.1 += 1;
+                    self.missed.extend(sent.watched.map(|watched| (watched, sent.at)));
+                }
                 Some(at) => {
                     let at_us = reference + at * 250;
                     self.arrive(Arrived { sent: sent.at, at_us, bytes: sent.bytes });
@@ -182,6 +199,11 @@ impl Estimator {
         self.apply(usage, now);
         self.apply_loss(now);
         (self.target - before).abs() > before / 20.0
+    }
+
+    /// What the last report said was lost of what is watched, with the time at which it had been sent.
+    pub(crate) fn missed(&self) -> &[(Watched, Instant)] {
+        &self.missed
     }
 
     /// Numbers are reported in order; what was passed over is of a report that got lost. No search: a
@@ -382,7 +404,7 @@ mod tests {
         let now = Instant::now();
         let mut estimator = Estimator::default();
         for seq in 65_530..65_550 {
-            estimator.sent(seq, 1_000, now);
+            estimator.sent(seq, 1_000, None, now);
         }
         assert_eq!(estimator.take_sent(65_535).map(|sent| sent.seq), Some(65_535));
         assert_eq!(estimator.take_sent(65_534).map(|sent| sent.seq), None, "passed over");
@@ -396,11 +418,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_watched_is_missed_when_it_is_reported_lost() {
+        let now = Instant::now();
+        let at = |n: u64| now + Duration::from_millis(n);
+        let mut estimator = Estimator::default();
+        let watched = |n: u64| Some(Watched { slot: 1, seq: n as u16 }).filter(|_| n < 4);
+        (0..6).for_each(|n| estimator.sent(n, 1_000, watched(n), at(n)));
+        let lost = |seq| Arrival { seq, at: None };
+        let arrived = |seq| Arrival { seq, at: Some(i64::from(seq) * 4) };
+        let arrivals = vec![arrived(0), lost(1), arrived(2), lost(3), lost(4)];
+        estimator.feedback(&TransportFeedback { reference: 0, arrivals }, at(50));
+        let missed = |n| (watched(n).unwrap(), at(n));
+        assert_eq!(estimator.missed(), [missed(1), missed(3)], "the fourth is not watched");
+        let arrivals = vec![lost(1), arrived(5)];
+        estimator.feedback(&TransportFeedback { reference: 0, arrivals }, at(100));
+        assert!(estimator.missed().is_empty(), "told once");
+    }
+
+    #[test]
     fn what_came_at_one_time_is_not_kept_for_ever() {
         let now = Instant::now();
         let mut estimator = Estimator::default();
         for seq in 0..3 * SENT_MAX as u64 {
-            estimator.sent(seq, 1_000, now);
+            estimator.sent(seq, 1_000, None, now);
             let arrival = Arrival { seq: seq as u16, at: Some(0) };
             estimator.feedback(&TransportFeedback { reference: 0, arrivals: vec![arrival] }, now);
         }

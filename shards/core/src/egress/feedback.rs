@@ -50,6 +50,7 @@ impl Egress {
             }
             Feedback::Transport(feedback) => {
                 heard.estimate_moved |= self.estimator.feedback(&feedback, now);
+                self.mend(now, heard);
                 let raised = self.estimator.take_raised();
                 let over = self.estimator.backed_off_within(Duration::ZERO, now);
                 if raised || over {
@@ -89,11 +90,28 @@ impl Egress {
         }
         let Some(slot) = self.slot_of(ssrc) else { return };
         let Some(lane) = self.lanes[slot].as_mut() else { return };
+        // What was repeated within a round trip is on its way.
+        let since = now.checked_sub(self.rtt).unwrap_or(now);
         let more = (0..16).filter(|bit| mask >> bit & 1 == 1).map(|bit| bit + 1);
         for offset in std::iter::once(0).chain(more) {
             let seq = first.wrapping_add(offset);
             if heard.repeats.len() < REPEATS_PER_REPORT_MAX
-                && let Some(origin) = lane.missing(seq, self.rtt, now)
+                && let Some(origin) = lane.missing(seq, since, now)
+            {
+                heard.repeats.push(Repeat { slot, seq, origin });
+            }
+        }
+    }
+
+    /// Repeats what was reported lost of pictures in spatial layers, as long as it is. Chromium stops
+    /// asking for a packet of a higher layer once the next picture's lower one can be decoded: when its
+    /// one request or the repeat gets lost too, the picture stands still for three seconds.
+    fn mend(&mut self, now: Instant, heard: &mut Heard) {
+        for (watched, sent) in self.estimator.missed() {
+            let (slot, seq) = (usize::from(watched.slot), watched.seq);
+            let Some(lane) = self.lanes.get_mut(slot).and_then(Option::as_mut) else { continue };
+            if heard.repeats.len() < REPEATS_PER_REPORT_MAX
+                && let Some(origin) = lane.missing(seq, *sent, now)
             {
                 heard.repeats.push(Repeat { slot, seq, origin });
             }

@@ -232,15 +232,15 @@ impl Lane {
     }
 
     /// What was sent under a number that the viewer misses; `None` when it is too long ago, was never
-    /// sent, or was repeated within one round trip.
-    pub(crate) fn missing(&mut self, seq: u16, rtt: Duration, now: Instant) -> Option<Origin> {
+    /// sent, or was repeated after `since`.
+    pub(crate) fn missing(&mut self, seq: u16, since: Instant, now: Instant) -> Option<Origin> {
         let behind = (self.ext_seq_max as u16).wrapping_sub(seq);
         let ext_seq = self.ext_seq_max.checked_sub(u64::from(behind))?;
         if behind > u16::MAX / 2 {
             return None;
         }
         let stretch = self.stretches.iter().rev().find(|s| s.ext_seq_from <= ext_seq)?;
-        let fresh = |(known, at): &(u16, Instant)| *known == seq && now < *at + rtt;
+        let fresh = |(known, at): &(u16, Instant)| *known == seq && *at > since;
         if ext_seq > stretch.ext_seq_to || self.repeated.iter().any(fresh) {
             return None;
         }
@@ -338,15 +338,18 @@ mod tests {
             };
             lane.sent(&rewrite, &packet, packet.payload.len(), now);
         }
-        let mut find = |seq, now| lane.missing(seq, rtt, now).map(|o| (o.stream.0, o.ext_seq));
+        let mut find =
+            |seq, now: Instant| lane.missing(seq, now - rtt, now).map(|o| (o.stream.0, o.ext_seq));
         assert_eq!(find(2, now), None, "a keyframe has taken its place");
         assert_eq!(find(5, now), Some((2, 901)));
         assert_eq!(find(5, now), None, "asked twice within a round trip");
         assert_eq!(find(5, now + rtt), Some((2, 901)));
+        assert_eq!(find(5, now + rtt + rtt / 2), None);
+        assert_eq!(find(5, now + 2 * rtt), Some((2, 901)));
         assert_eq!(find(6, now), None, "not sent yet");
         assert_eq!(find(0, now), None, "before the first");
         lane.abandon();
-        assert!(lane.missing(4, rtt, now).is_none());
+        assert!(lane.missing(4, now - rtt, now).is_none());
     }
 
     #[test]

@@ -48,7 +48,7 @@ use crate::forward::Rewrite;
 use crate::io::{Datagram, Transmit, Transport};
 use crate::payload::dependency::DESCRIPTOR_MAX;
 use crate::session::codecs::PayloadTypes;
-use estimator::Estimator;
+use estimator::{Estimator, Watched};
 pub(crate) use feedback::{Heard, Repeat};
 use keys::Keys;
 use lane::Lane;
@@ -275,7 +275,8 @@ impl Egress {
         lane.sent(rewrite, packet, payload.len(), now);
         self.reports_at.get_or_insert(now + lane::REPORT_INTERVAL);
         if lane.ids.has_transport_cc() {
-            self.note_sent(bytes.len(), now);
+            let watched = watched(slot, rewrite.ext_seq as u16, packet);
+            self.note_sent(bytes.len(), watched, now);
         }
         Ok(path.transmit(bytes))
     }
@@ -315,14 +316,14 @@ impl Egress {
         }
         let bytes = seal.rtp(&self.header, &self.payload, ssrc, ext_seq);
         if lane.ids.has_transport_cc() {
-            self.note_sent(bytes.len(), now);
+            self.note_sent(bytes.len(), watched(repeat.slot, repeat.seq, packet), now);
         }
         Some(path.transmit(bytes))
     }
 
     /// A packet goes out whose arrival the viewer will report.
-    fn note_sent(&mut self, bytes: usize, now: Instant) {
-        self.estimator.sent(self.transport_seq, bytes, now);
+    fn note_sent(&mut self, bytes: usize, watched: Option<Watched>, now: Instant) {
+        self.estimator.sent(self.transport_seq, bytes, watched, now);
         self.prober.sent(bytes);
     }
 
@@ -381,7 +382,7 @@ impl Egress {
         let mut padding = [0u8; PROBE_PADDING];
         padding[PROBE_PADDING - 1] = PROBE_PADDING as u8;
         let bytes = seal.rtp(&self.header, &padding, ssrc, ext_seq);
-        self.note_sent(bytes.len(), now);
+        self.note_sent(bytes.len(), None, now);
         Some(path.transmit(bytes))
     }
 
@@ -418,6 +419,11 @@ impl Egress {
             send(path.transmit(seal.rtcp(&self.header)));
         }
     }
+}
+
+/// Of pictures in spatial layers the viewer may not ask often enough (`feedback::Egress::mend`).
+fn watched(slot: usize, seq: u16, packet: &Packet) -> Option<Watched> {
+    packet.mark.svc.then_some(Watched { slot: slot as u16, seq })
 }
 
 /// RFC 7983 §7. STUN belongs to the address that it is about.
