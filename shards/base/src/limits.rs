@@ -53,6 +53,12 @@ pub const SEND_BATCH: usize = 64;
 pub const TURN_DATAGRAMS_MAX: usize = 512;
 /// Segments of one train: the kernel's UDP_MAX_SEGMENTS is 128, a message is at most 64 KiB.
 pub const TRAIN_SEGMENTS_MAX: usize = 40;
+/// Bytes of padding that make a packet as long as its neighbours, so that they leave as one train.
+pub const LEVEL_PADDING_MAX: usize = 16;
+/// Buffers of datagrams that one shard keeps to use again: what leaves between two looks at the socket.
+pub const SPARE_BUFFERS_MAX: usize = 1_024;
+/// Datagrams that a shard seals before it sends them: few enough to be in the core's cache still.
+pub const SEND_AT: usize = 256;
 /// Datagrams that may wait in one shard's outbox.
 pub const OUTBOX_MAX: usize = 16_384;
 
@@ -321,6 +327,7 @@ pub const BENCH_HTTP_MAX: usize = 4 * 1024 * 1024;
 pub const BENCH_STEP_TIMEOUT: Duration = Duration::from_secs(15);
 
 const _: () = assert!(RTP_MAX < DATAGRAM_MAX);
+const _: () = assert!(SEND_AT < SPARE_BUFFERS_MAX);
 const _: () = assert!(RECV_BATCH <= TURN_DATAGRAMS_MAX);
 const _: () = assert!(SEND_BATCH * TRAIN_SEGMENTS_MAX <= OUTBOX_MAX);
 const _: () = assert!(CONTROL_FRAME_MAX + 4 <= CONTROL_BACKLOG_MAX);

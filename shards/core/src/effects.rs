@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use antipode_base::ids::TrackId;
-use antipode_base::limits::OUTBOX_MAX;
+use antipode_base::limits::{DATAGRAM_MAX, OUTBOX_MAX, SPARE_BUFFERS_MAX};
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::verdict::{DropReason, Drops};
 use antipode_relay::packet::Packet;
@@ -20,6 +20,10 @@ use crate::session::slots::Wish;
 pub(crate) struct Effects {
     /// Datagrams to send, of all sessions; the shard's outbox.
     pub(crate) outbox: VecDeque<Transmit>,
+    /// Packets of this turn that viewers get: once here, by their places in each viewer's queue.
+    pub(crate) turn: Vec<Packet>,
+    /// Buffers of datagrams that left.
+    pub(crate) spare: Spare,
     /// For signaling.
     pub(crate) notices: VecDeque<Notice>,
     /// Drops of this shard by reason.
@@ -40,6 +44,24 @@ pub(crate) struct Effects {
     pub(crate) connected: bool,
     /// The session is over.
     pub(crate) ended: Option<EndReason>,
+}
+
+/// Buffers to use again, the last one first: it is still in the core's cache.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Vec<Vec<u8>>);
+
+impl Spare {
+    /// One with whatever is in it.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer unless there are enough, or it grew beyond a datagram of media.
+    pub(crate) fn give(&mut self, buffer: Vec<u8>) {
+        if self.0.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= 2 * DATAGRAM_MAX {
+            self.0.push(buffer);
+        }
+    }
 }
 
 impl Effects {

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use antipode_base::command::Command;
 use antipode_base::ids::{SessionId, ShardId};
 use antipode_base::limits::{
-    DATAGRAM_MAX, RECV_BATCH, STATS_INTERVAL, TURN_COMMANDS_MAX, TURN_DATAGRAMS_MAX,
+    DATAGRAM_MAX, RECV_BATCH, SEND_AT, STATS_INTERVAL, TURN_COMMANDS_MAX, TURN_DATAGRAMS_MAX,
 };
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::stats::ShardStats;
@@ -52,6 +52,7 @@ pub(crate) trait Core {
     fn handle(&mut self, input: Input<'_>, now: Instant);
     fn flush(&mut self, now: Instant);
     fn poll(&mut self) -> Option<Output>;
+    fn reuse(&mut self, buffer: Vec<u8>);
     fn deadline(&self) -> Option<Instant>;
     fn stats(&self) -> ShardStats;
 }
@@ -65,6 +66,9 @@ impl Core for Shard {
     }
     fn poll(&mut self) -> Option<Output> {
         Shard::poll(self)
+    }
+    fn reuse(&mut self, buffer: Vec<u8>) {
+        Shard::reuse(self, buffer);
     }
     fn deadline(&self) -> Option<Instant> {
         Shard::deadline(self)
@@ -150,14 +154,20 @@ impl<C: Core> ShardThread<C> {
             self.restart(&*panic, now);
             false
         });
-        let locals = &self.wiring.locals;
-        self.outbox.send(self.wiring.socket.as_fd(), |local| locals.source_of(local));
+        self.send();
         self.wiring.port.flush();
         if let Some(tcp) = &mut self.wiring.tcp {
             tcp.flush();
         }
         self.wiring.reporter.flush();
         Turn { now, traffic }
+    }
+
+    /// Sends what the socket takes; the core gets the buffers back.
+    fn send(&mut self) {
+        let (locals, core) = (&self.wiring.locals, &mut self.core);
+        let source_of = |local| locals.source_of(local);
+        self.outbox.send(self.wiring.socket.as_fd(), source_of, |buffer| core.reuse(buffer));
     }
 
     /// The part of a turn in which the core runs. Returns whether there was traffic.
@@ -264,7 +274,12 @@ impl<C: Core> ShardThread<C> {
                 let taken = self.wiring.tcp.as_mut().is_some_and(|tcp| tcp.send(transmit));
                 self.tally.ring_full += u64::from(!taken);
             }
-            Output::Transmit(transmit) => self.outbox.push(transmit),
+            Output::Transmit(transmit) => {
+                self.outbox.push(transmit);
+                if self.outbox.len().is_multiple_of(SEND_AT) {
+                    self.send();
+                }
+            }
             Output::Parcel(addressed) => self.give_parcel(addressed),
             Output::Notice(notice) => {
                 if let Notice::SessionEnded { session, .. } = &notice {

@@ -67,6 +67,7 @@ impl Core for Double {
     fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
+    fn reuse(&mut self, _: Vec<u8>) {}
     fn deadline(&self) -> Option<Instant> {
         self.deadline
     }

@@ -44,6 +44,7 @@ use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Packet, Shape};
 use str0m::crypto::CryptoProvider;
 
+use crate::effects::Spare;
 use crate::forward::Rewrite;
 use crate::io::{Datagram, Transmit, Transport};
 use crate::payload::dependency::DESCRIPTOR_MAX;
@@ -65,6 +66,21 @@ const QUEUE_DRAIN: Duration = Duration::from_millis(500);
 /// Sound before any was measured, and the window in which it is.
 const AUDIO_UNKNOWN: Bitrate = Bitrate(40_000);
 const AUDIO_WINDOW: Duration = Duration::from_millis(400);
+
+/// A packet of media that is to be sealed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving<'a> {
+    /// The viewer's slot.
+    pub(crate) slot: usize,
+    /// Its payload types.
+    pub(crate) types: PayloadTypes,
+    /// Its numbers.
+    pub(crate) rewrite: &'a Rewrite,
+    /// As it came.
+    pub(crate) packet: &'a Packet,
+    /// Bytes of padding behind it; pictures only.
+    pub(crate) padding: u8,
+}
 
 /// Where the viewer wants its media.
 #[derive(Clone, Copy, Debug)]
@@ -225,15 +241,19 @@ impl Egress {
         self.probe_at = self.prober.deadline(now);
     }
 
-    /// Seals one packet.
+    /// Whether the viewer can be sent to: its keys and its path are known.
+    pub(crate) fn is_open(&self) -> bool {
+        self.seal.is_some() && self.path.is_some()
+    }
+
+    /// Seals one packet, into a spare buffer.
     pub(crate) fn send(
         &mut self,
-        slot: usize,
-        types: PayloadTypes,
-        rewrite: &Rewrite,
-        packet: &Packet,
+        leaving: &Leaving<'_>,
+        spare: &mut Spare,
         now: Instant,
     ) -> Result<Transmit, DropReason> {
+        let Leaving { slot, types, rewrite, packet, padding } = *leaving;
         let (Some(seal), Some(path)) = (&mut self.seal, self.path) else {
             return Err(DropReason::NotConnected);
         };
@@ -255,24 +275,29 @@ impl Egress {
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
             descriptor: lane.describe(rewrite, packet, &mut self.described),
-            padded: false,
+            padded: padding > 0,
         };
         header.write(&lane.ids, &mut self.header);
         let payload = match packet.shape {
             Shape::Block { .. } if red.is_some() => &self.payload[..],
-            Shape::Plain | Shape::Block { .. } => &packet.payload[..],
+            Shape::Plain | Shape::Block { .. } if padding == 0 => &packet.payload[..],
+            Shape::Plain | Shape::Block { .. } => {
+                self.payload.clear();
+                self.payload.extend_from_slice(&packet.payload);
+                pad(&mut self.payload, padding)
+            }
             Shape::Pictures(pictures) => {
                 self.payload.clear();
                 self.payload.extend_from_slice(&packet.payload);
                 pictures.patch(&mut self.payload, rewrite.picture_id, rewrite.tl0_pic_idx);
-                &self.payload[..]
+                pad(&mut self.payload, padding)
             }
         };
-        let bytes = seal.rtp(&self.header, payload, lane.ssrc, rewrite.ext_seq);
+        let bytes = seal.rtp(spare.take(), &self.header, payload, lane.ssrc, rewrite.ext_seq);
         if packet.codec.kind() == Kind::Audio {
             self.audio_bytes += bytes.len() as u64;
         }
-        lane.sent(rewrite, packet, payload.len(), now);
+        lane.sent(rewrite, packet, packet.payload.len(), now);
         self.reports_at.get_or_insert(now + lane::REPORT_INTERVAL);
         if lane.ids.has_transport_cc() {
             let watched = watched(slot, rewrite.ext_seq as u16, packet);
@@ -314,7 +339,7 @@ impl Egress {
         if let Shape::Pictures(pictures) = packet.shape {
             pictures.patch(&mut self.payload[2..], rewrite.picture_id, rewrite.tl0_pic_idx);
         }
-        let bytes = seal.rtp(&self.header, &self.payload, ssrc, ext_seq);
+        let bytes = seal.rtp(Vec::new(), &self.header, &self.payload, ssrc, ext_seq);
         if lane.ids.has_transport_cc() {
             self.note_sent(bytes.len(), watched(repeat.slot, repeat.seq, packet), now);
         }
@@ -381,7 +406,7 @@ impl Egress {
         header.write(&lane.ids, &mut self.header);
         let mut padding = [0u8; PROBE_PADDING];
         padding[PROBE_PADDING - 1] = PROBE_PADDING as u8;
-        let bytes = seal.rtp(&self.header, &padding, ssrc, ext_seq);
+        let bytes = seal.rtp(Vec::new(), &self.header, &padding, ssrc, ext_seq);
         self.note_sent(bytes.len(), None, now);
         Some(path.transmit(bytes))
     }
@@ -424,6 +449,15 @@ impl Egress {
 /// Of pictures in spatial layers the viewer may not ask often enough (`feedback::Egress::mend`).
 fn watched(slot: usize, seq: u16, packet: &Packet) -> Option<Watched> {
     packet.mark.svc.then_some(Watched { slot: slot as u16, seq })
+}
+
+/// Padding says at its end how long it is (RFC 3550 §5.1).
+fn pad(payload: &mut Vec<u8>, padding: u8) -> &[u8] {
+    payload.resize(payload.len() + usize::from(padding), 0);
+    if let (Some(last), true) = (payload.last_mut(), padding > 0) {
+        *last = padding;
+    }
+    payload
 }
 
 /// RFC 7983 §7. STUN belongs to the address that it is about.

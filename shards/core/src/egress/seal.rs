@@ -91,9 +91,11 @@ impl Seal {
         })
     }
 
-    /// Seals one RTP packet. `header` is complete, `ext_seq` holds the rollover counter.
+    /// Seals one RTP packet into `out`, whatever is there. `header` is complete, `ext_seq` holds the
+    /// rollover counter.
     pub(crate) fn rtp(
         &mut self,
+        mut out: Vec<u8>,
         header: &[u8],
         payload: &[u8],
         ssrc: u32,
@@ -104,19 +106,19 @@ impl Seal {
         match &mut self.rtp {
             Cipher::Gcm128 { salt, aead } => {
                 let iv = AeadAes128Gcm::rtp_iv(*salt, ssrc, roc, seq);
-                let mut out = room(header, end + AeadAes128Gcm::TAG_LEN);
+                room(&mut out, header, end + AeadAes128Gcm::TAG_LEN);
                 aead.encrypt(&iv, header, payload, &mut out[start..]).expect("room was made");
                 out
             }
             Cipher::Gcm256 { salt, aead } => {
                 let iv = AeadAes256Gcm::rtp_iv(*salt, ssrc, roc, seq);
-                let mut out = room(header, end + AeadAes256Gcm::TAG_LEN);
+                room(&mut out, header, end + AeadAes256Gcm::TAG_LEN);
                 aead.encrypt(&iv, header, payload, &mut out[start..]).expect("room was made");
                 out
             }
             Cipher::Cm { salt, auth, ctr } => {
                 let iv = Aes128CmSha1_80::rtp_iv(*salt, ssrc, ext_seq);
-                let mut out = room(header, end + CTR_SLACK);
+                room(&mut out, header, end + CTR_SLACK);
                 ctr.encrypt(&iv, payload, &mut out[start..]).expect("room was made");
                 let hmac = |key: &[u8], parts: &[&[u8]]| self.hmac.sha1_hmac(key, parts);
                 Aes128CmSha1_80::rtp_hmac(hmac, auth, &mut out, ext_seq, end);
@@ -133,24 +135,25 @@ impl Seal {
         let ssrc = ssrc_of(plain);
         let word = (ENCRYPTED | index).to_be_bytes();
         let (head, body) = plain.split_at(8);
+        let mut out = Vec::new();
         match &mut self.rtcp {
             Cipher::Gcm128 { salt, aead } => {
                 let iv = AeadAes128Gcm::rtcp_iv(*salt, ssrc, index);
-                let mut out = room(head, plain.len() + AeadAes128Gcm::TAG_LEN);
+                room(&mut out, head, plain.len() + AeadAes128Gcm::TAG_LEN);
                 aead.encrypt(&iv, &aad(head, word), body, &mut out[8..]).expect("room was made");
                 out.extend_from_slice(&word);
                 out
             }
             Cipher::Gcm256 { salt, aead } => {
                 let iv = AeadAes256Gcm::rtcp_iv(*salt, ssrc, index);
-                let mut out = room(head, plain.len() + AeadAes256Gcm::TAG_LEN);
+                room(&mut out, head, plain.len() + AeadAes256Gcm::TAG_LEN);
                 aead.encrypt(&iv, &aad(head, word), body, &mut out[8..]).expect("room was made");
                 out.extend_from_slice(&word);
                 out
             }
             Cipher::Cm { salt, auth, ctr } => {
                 let iv = Aes128CmSha1_80::rtp_iv(*salt, ssrc, u64::from(index));
-                let mut out = room(head, plain.len() + CTR_SLACK);
+                room(&mut out, head, plain.len() + CTR_SLACK);
                 ctr.encrypt(&iv, body, &mut out[8..]).expect("room was made");
                 out.truncate(plain.len());
                 out.extend_from_slice(&word);
@@ -189,18 +192,19 @@ impl Seal {
     }
 
     fn open(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
         match &mut self.rtcp_in {
             Cipher::Gcm128 { salt, aead } => {
                 let (head, body, word, index) = split_aead(sealed, AeadAes128Gcm::TAG_LEN)?;
                 let iv = AeadAes128Gcm::rtcp_iv(*salt, ssrc_of(head), index);
-                let mut out = room(head, 8 + body.len() - AeadAes128Gcm::TAG_LEN);
+                room(&mut out, head, 8 + body.len() - AeadAes128Gcm::TAG_LEN);
                 aead.decrypt(&iv, &[&aad(head, word)], body, &mut out[8..]).ok()?;
                 Some(out)
             }
             Cipher::Gcm256 { salt, aead } => {
                 let (head, body, word, index) = split_aead(sealed, AeadAes256Gcm::TAG_LEN)?;
                 let iv = AeadAes256Gcm::rtcp_iv(*salt, ssrc_of(head), index);
-                let mut out = room(head, 8 + body.len() - AeadAes256Gcm::TAG_LEN);
+                room(&mut out, head, 8 + body.len() - AeadAes256Gcm::TAG_LEN);
                 aead.decrypt(&iv, &[&aad(head, word)], body, &mut out[8..]).ok()?;
                 Some(out)
             }
@@ -220,7 +224,7 @@ impl Seal {
                 }
                 let index = u64::from(word & !ENCRYPTED);
                 let iv = Aes128CmSha1_80::rtp_iv(*salt, ssrc_of(head), index);
-                let mut out = room(head, plain.len() + CTR_SLACK);
+                room(&mut out, head, plain.len() + CTR_SLACK);
                 ctr.decrypt(&iv, body, &mut out[8..]).ok()?;
                 out.truncate(plain.len());
                 Some(out)
@@ -276,11 +280,12 @@ fn ssrc_of(rtcp: &[u8]) -> u32 {
         .map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
-fn room(start: &[u8], length: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(length + SRTCP_INDEX + Aes128CmSha1_80::HMAC_TAG_LEN);
-    out.extend_from_slice(start);
+/// Makes a buffer so long and puts `start` there. What was behind it stays: it will be written over.
+fn room(out: &mut Vec<u8>, start: &[u8], length: usize) {
+    let whole = length + SRTCP_INDEX + Aes128CmSha1_80::HMAC_TAG_LEN;
+    out.reserve(whole.saturating_sub(out.len()));
     out.resize(length, 0);
-    out
+    out[..start.len()].copy_from_slice(start);
 }
 
 /// One side's master key and salt.

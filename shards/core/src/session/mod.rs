@@ -39,7 +39,7 @@ use channels::Channels;
 use codecs::CodecTable;
 use descriptors::Structures;
 use negotiate::Negotiation;
-use outgoing::Waiting;
+use outgoing::{Queued, Waiting};
 use publications::{Incoming, NotLearned, Publications};
 use slots::Slots;
 use ties::Ties;
@@ -99,8 +99,10 @@ pub(crate) struct Session {
     pub(crate) allocate_at: Option<Instant>,
     /// When what it receives may become more.
     pub(crate) climb: Climb,
-    /// Sealed media of this turn, to leave together.
-    queue: Vec<Transmit>,
+    /// What it gets of this turn, to be sealed and to leave together.
+    queue: Vec<Queued>,
+    /// Repeats of this turn.
+    repeats: Vec<Transmit>,
     negotiation: Negotiation,
     codecs: CodecTable,
     structures: Structures,
@@ -140,6 +142,7 @@ impl Session {
             allocate_at: None,
             climb: Climb::default(),
             queue: Vec::new(),
+            repeats: Vec::new(),
             negotiation: Negotiation::new(open.role),
             codecs: CodecTable::default(),
             structures: Structures::default(),

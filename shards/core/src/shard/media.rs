@@ -24,6 +24,7 @@ const WATCH_AGAIN: u64 = 5;
 struct Exits<'a> {
     sessions: &'a mut Slab<Session>,
     dirty: &'a mut Vec<usize>,
+    turn: &'a mut Vec<Packet>,
     now: Instant,
     parcels: &'a mut VecDeque<Addressed>,
     parcels_out: &'a mut u64,
@@ -38,7 +39,7 @@ impl Sink for Exits<'_> {
         packet: &Packet,
     ) -> Result<(), DropReason> {
         let viewer = self.sessions.get_mut(session).ok_or(DropReason::SessionGone)?;
-        viewer.write(slot, &rewrite, packet, self.now)?;
+        viewer.write(slot, &rewrite, packet, self.turn, self.now)?;
         if !std::mem::replace(&mut viewer.queued, true) {
             self.dirty.push(session);
         }
@@ -67,6 +68,7 @@ impl Shard {
         let exits = Exits {
             sessions: &mut self.sessions,
             dirty: &mut self.dirty,
+            turn: &mut self.fx.turn,
             now,
             parcels: &mut self.parcels,
             parcels_out: &mut self.counters.parcels_out,

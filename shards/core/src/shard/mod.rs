@@ -54,6 +54,18 @@ pub struct ShardConfig {
     pub seed: u64,
 }
 
+/// The end of a turn, as far as it has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ending {
+    /// The turn's time; `None` when all is done.
+    now: Option<Instant>,
+    /// The next of the dirty sessions, and the last of this pass.
+    next: usize,
+    until: usize,
+    /// There is one more pass.
+    again: bool,
+}
+
 /// See the crate's documentation.
 pub struct Shard {
     config: ShardConfig,
@@ -68,6 +80,8 @@ pub struct Shard {
     parcels: VecDeque<Addressed>,
     /// Sessions that the end of the turn must drain, in the order in which they became so.
     dirty: Vec<usize>,
+    /// How far it has come with that.
+    ending: Ending,
     counters: ShardStats,
     /// Scratch of the allocation.
     grants: Vec<Grant>,
@@ -97,6 +111,7 @@ impl Shard {
             fx: Effects::default(),
             parcels: VecDeque::new(),
             dirty: Vec::new(),
+            ending: Ending::default(),
             counters: ShardStats::default(),
             grants: Vec::new(),
             levels_armed: false,
@@ -114,7 +129,8 @@ impl Shard {
         }
     }
 
-    /// Ends a turn: fires due timers, seals what viewers are to get. Then call [`Shard::poll`].
+    /// Ends a turn: fires due timers. What viewers are to get is sealed while [`Shard::poll`] is called,
+    /// one session after the other, so call that until it has no more.
     pub fn flush(&mut self, now: Instant) {
         while let Some(reason) = self.timers.take_due(now) {
             match reason {
@@ -125,24 +141,51 @@ impl Shard {
                 Reason::Levels => self.levels_due(now),
             }
         }
-        // Draining one session can make another dirty, but only through media that came in, and
-        // none comes in here: the second pass is for what the first pass's endings left.
-        for _ in 0..2 {
-            for key in std::mem::take(&mut self.dirty) {
-                self.session_turn(key, now);
+        let until = self.dirty.len();
+        self.ending = Ending { now: Some(now), next: 0, until, again: true };
+    }
+
+    /// Drains the next dirty session. `false`: none is left.
+    fn end_next(&mut self) -> bool {
+        let Some(now) = self.ending.now else { return false };
+        if self.ending.next == self.ending.until {
+            // Draining one session can make another dirty, but only through media that came in, and
+            // none comes in here: the second pass is for what the first pass's endings left.
+            self.dirty.drain(..self.ending.until);
+            let (again, until) = (self.ending.again, self.dirty.len());
+            if until == 0 {
+                self.fx.turn.clear();
+            }
+            let goes_on = again && until > 0;
+            self.ending = Ending { now: goes_on.then_some(now), until, ..Ending::default() };
+            if !goes_on {
+                return false;
             }
         }
+        let key = self.dirty[self.ending.next];
+        self.ending.next += 1;
+        self.session_turn(key, now);
+        true
     }
 
     /// The next output. Call again after `handle` and `flush`, until `None`.
     pub fn poll(&mut self) -> Option<Output> {
-        if let Some(parcel) = self.parcels.pop_front() {
-            return Some(Output::Parcel(parcel));
+        loop {
+            if let Some(parcel) = self.parcels.pop_front() {
+                return Some(Output::Parcel(parcel));
+            }
+            if let Some(transmit) = self.fx.outbox.pop_front() {
+                return Some(Output::Transmit(transmit));
+            }
+            if !self.end_next() {
+                return self.fx.notices.pop_front().map(Output::Notice);
+            }
         }
-        if let Some(transmit) = self.fx.outbox.pop_front() {
-            return Some(Output::Transmit(transmit));
-        }
-        self.fx.notices.pop_front().map(Output::Notice)
+    }
+
+    /// Takes back the buffer of a datagram that left.
+    pub fn reuse(&mut self, buffer: Vec<u8>) {
+        self.fx.spare.give(buffer);
     }
 
     /// When to call [`Shard::flush`] again if nothing happens before.

@@ -73,9 +73,14 @@ impl Outbox {
         self.queue.push_back(transmit);
     }
 
-    /// Whether something waits for room in the socket.
+    /// Whether nothing waits for room in the socket.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// How many datagrams are there.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
     }
 
     /// The counters.
@@ -83,17 +88,19 @@ impl Outbox {
         self.sent
     }
 
-    /// Sends as much as the socket takes. Each lap sends, drops or splits something.
+    /// Sends as much as the socket takes, and hands back the buffers of what left. Each lap sends, drops or
+    /// splits something.
     pub(crate) fn send(
         &mut self,
         fd: BorrowedFd<'_>,
         source_of: impl Fn(SocketAddr) -> Option<IpAddr>,
+        mut reuse: impl FnMut(Vec<u8>),
     ) {
         while !self.queue.is_empty() {
             let singles = if self.segmentation { self.singles } else { usize::MAX };
             trains::cut(self.queue.iter(), singles, &mut self.trains);
             match self.batch.send(fd, &self.queue, &self.trains, &source_of) {
-                Ok(count) => self.took(count),
+                Ok(count) => self.took(count, &mut reuse),
                 Err(error) => {
                     let first = self.trains[0];
                     match remedy(&error, first.datagrams) {
@@ -111,9 +118,10 @@ impl Outbox {
         }
     }
 
-    fn took(&mut self, count: usize) {
+    fn took(&mut self, count: usize, reuse: &mut impl FnMut(Vec<u8>)) {
         for train in &self.trains[..count] {
-            self.queue.drain(..train.datagrams);
+            let sent = self.queue.drain(..train.datagrams);
+            sent.for_each(|transmit| reuse(transmit.bytes));
             self.singles = self.singles.saturating_sub(train.datagrams);
             self.sent.datagrams += train.datagrams as u64;
             self.sent.bytes += train.bytes as u64;
@@ -188,8 +196,10 @@ mod tests {
                 bytes: vec![index as u8; length],
             });
         }
-        outbox.send(from.as_fd(), |local| Some(local.ip()));
+        let mut back = 0;
+        outbox.send(from.as_fd(), |local| Some(local.ip()), |_| back += 1);
         assert!(outbox.is_empty());
+        assert_eq!(back, lengths.len(), "every buffer comes back");
         let bytes = lengths.iter().sum::<usize>() as u64;
         assert_eq!(outbox.sent(), Sent { datagrams: 6, bytes, trains: 2, dropped: 0 });
         let mut buffer = [0; 2_048];
@@ -225,7 +235,7 @@ mod tests {
             destination,
             bytes: vec![2; 30],
         });
-        outbox.send(from.as_fd(), |local| Some(local.ip()));
+        outbox.send(from.as_fd(), |local| Some(local.ip()), drop);
         assert!(outbox.is_empty());
         assert_eq!(outbox.sent(), Sent { datagrams: 1, bytes: 30, trains: 1, dropped: 2 });
         let mut buffer = [0; 64];
