@@ -92,13 +92,13 @@ pub(crate) struct Wiring {
     pub(crate) tcp: Option<ShardEnd>,
 }
 
-/// What a turn was like, for the decision to spin or to park.
+/// What a turn was like, for the decision how to wait for the next.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     /// The turn's reading of the clock.
     pub(crate) now: Instant,
-    /// Whether datagrams (by UDP or TCP) or parcels came in.
-    pub(crate) traffic: bool,
+    /// Datagrams (by UDP or TCP) and parcels that came in.
+    pub(crate) traffic: usize,
 }
 
 /// The runtime's own counters.
@@ -152,7 +152,7 @@ impl<C: Core> ShardThread<C> {
         let worked = catch_unwind(AssertUnwindSafe(|| self.work(now)));
         let traffic = worked.unwrap_or_else(|panic| {
             self.restart(&*panic, now);
-            false
+            0
         });
         self.send();
         self.wiring.port.flush();
@@ -170,8 +170,8 @@ impl<C: Core> ShardThread<C> {
         self.outbox.send(self.wiring.socket.as_fd(), source_of, |buffer| core.reuse(buffer));
     }
 
-    /// The part of a turn in which the core runs. Returns whether there was traffic.
-    fn work(&mut self, now: Instant) -> bool {
+    /// The part of a turn in which the core runs. Returns how much traffic there was.
+    fn work(&mut self, now: Instant) -> usize {
         if now >= self.stats_at {
             self.report_stats(now);
         }
@@ -187,7 +187,7 @@ impl<C: Core> ShardThread<C> {
                 self.give(output);
             }
         }
-        datagrams + parcels + messages > 0
+        datagrams + parcels + messages
     }
 
     /// Takes datagrams until there are none or the turn has enough. Returns how many.

@@ -159,12 +159,12 @@ fn a_turn_takes_in_and_gives_out() {
     scene.commands.send(open(1)).unwrap();
     let watch = note(7);
     scene.neighbour.send(ShardId(0), watch).unwrap();
-    assert!(shard.turn().traffic);
+    assert_eq!(shard.turn().traffic, 2, "a datagram and a parcel");
     let mut buffer = [0; 64];
     assert_eq!(receive(&scene.peer, &mut buffer).0, 5);
     assert_eq!(scene.notice(), Notice::TrackWatched { track: TrackId(7) });
     assert_eq!(scene.neighbour.drain(|from, _| assert_eq!(from, ShardId(0))), 1);
-    assert!(!shard.turn().traffic);
+    assert_eq!(shard.turn().traffic, 0);
     let stats = shard.stats();
     assert_eq!((stats.turns, stats.datagrams_in, stats.datagrams_out), (1, 1, 1));
     assert_eq!((stats.bytes_out, stats.trains_out), (5, 1));

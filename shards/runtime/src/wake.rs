@@ -1,12 +1,13 @@
 //! Waking and stopping threads that wait in the kernel: eventfd(2).
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use antipode_relay::doorbell::Wake;
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 /// An eventfd as a bell: each ring makes it readable until it is read. Clones are the same bell.
 ///
@@ -25,6 +26,17 @@ impl EventBell {
         let mut count = [0; 8];
         // An error leaves the bell ringing: the next wait ends at once and tries again.
         let _ = rustix::io::read(&*self.0, &mut count);
+    }
+
+    /// Takes all rings so far, if there are any.
+    pub(crate) fn hear_now(&self) -> io::Result<()> {
+        let mut count = [0; 8];
+        let mut into = [IoSliceMut::new(&mut count)];
+        // An eventfd has no places; this one means "here".
+        match preadv2(&*self.0, &mut into, u64::MAX, ReadWriteFlags::NOWAIT) {
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Another descriptor of the same bell, for those who want to own one.

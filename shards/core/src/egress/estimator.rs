@@ -94,7 +94,9 @@ pub(crate) struct Estimator {
     trend: Trend,
     busy: Busy,
     target: f64,
+    /// Of the last [`RATE_WINDOW`], and their bytes.
     arrived: VecDeque<Arrived>,
+    arrived_bytes: u64,
     updated: Option<Instant>,
     backed_off: Option<Instant>,
     loss: (u32, u32),
@@ -129,6 +131,7 @@ impl Default for Estimator {
             busy: Busy::default(),
             target: START,
             arrived: VecDeque::new(),
+            arrived_bytes: 0,
             updated: None,
             backed_off: None,
             loss: (0, 0),
@@ -220,25 +223,34 @@ impl Estimator {
         let since_us = arrived.at_us - RATE_WINDOW.as_micros() as i64;
         // A viewer may say that everything came at one time.
         if self.arrived.len() == SENT_MAX {
-            self.arrived.pop_front();
+            self.forget_arrival();
         }
         self.arrived.push_back(arrived);
+        self.arrived_bytes += u64::from(arrived.bytes);
         while self.arrived.front().is_some_and(|first| first.at_us < since_us) {
-            self.arrived.pop_front();
+            self.forget_arrival();
         }
     }
 
-    /// Bits a second over a window; `None` while it is not a fifth full.
-    fn arrival_rate(&self, window: Duration) -> Option<f64> {
-        let window_us = window.as_micros() as i64;
-        let last_us = self.arrived.back()?.at_us;
-        let inside = self.arrived.iter().rev().take_while(|it| last_us - it.at_us <= window_us);
-        let (sum, first_us, first_bytes) = inside.fold((0u64, last_us, 0u32), |(sum, ..), it| {
-            (sum + u64::from(it.bytes), it.at_us, it.bytes)
-        });
-        let span = last_us - first_us;
-        let bits = (sum - u64::from(first_bytes)) as f64 * 8.0;
-        (span >= window_us / 5).then(|| bits * 1e6 / span as f64)
+    fn forget_arrival(&mut self) {
+        let bytes = self.arrived.pop_front().map_or(0, |arrived| u64::from(arrived.bytes));
+        self.arrived_bytes -= bytes;
+    }
+
+    /// Bits a second over [`RATE_WINDOW`]; `None` while it is not a fifth full.
+    fn arrival_rate(&self) -> Option<f64> {
+        let (first, last) = (self.arrived.front()?, self.arrived.back()?);
+        rate(self.arrived_bytes, first, last, RATE_WINDOW)
+    }
+
+    /// The same over [`QUEUE_WINDOW`].
+    fn arrival_rate_lately(&self) -> Option<f64> {
+        let last = self.arrived.back()?;
+        let since_us = last.at_us - QUEUE_WINDOW.as_micros() as i64;
+        let inside = self.arrived.iter().rev().take_while(|it| it.at_us >= since_us);
+        let (sum, first) =
+            inside.fold((0u64, last), |(sum, _), it| (sum + u64::from(it.bytes), it));
+        rate(sum, first, last, QUEUE_WINDOW)
     }
 
     /// What was sent within the window and arrived within it, in bits a second: no less than that fits,
@@ -249,7 +261,7 @@ impl Estimator {
         };
         let arrived_us = (last.at_us - first.at_us) as f64;
         let sent_us = last.sent.saturating_duration_since(first.sent).as_micros() as f64;
-        let bytes: u64 = self.arrived.iter().skip(1).map(|arrival| u64::from(arrival.bytes)).sum();
+        let bytes = self.arrived_bytes - u64::from(first.bytes);
         bytes as f64 * 8e6 / arrived_us.max(sent_us).max(RATE_WINDOW.as_micros() as f64 * 0.9)
     }
 
@@ -264,7 +276,7 @@ impl Estimator {
             Some(carried) => return self.back_off(Some(carried), now),
             None => {}
         }
-        let rate = self.arrival_rate(RATE_WINDOW);
+        let rate = self.arrival_rate();
         match usage.unwrap_or(Usage::Normal) {
             Usage::Over => {
                 // While less is sent than is thought to fit, a picture that comes in a burst is no
@@ -296,7 +308,7 @@ impl Estimator {
         if self.backed_off.is_some_and(|at| now < at + patience) {
             return;
         }
-        let recent = || self.arrival_rate(QUEUE_WINDOW).or(self.arrival_rate(RATE_WINDOW));
+        let recent = || self.arrival_rate_lately().or_else(|| self.arrival_rate());
         let carried = carried.or_else(recent).unwrap_or(self.target) * BACK_OFF;
         self.target = self.target.min(carried).max(FLOOR);
         self.backed_off = Some(now);
@@ -362,6 +374,14 @@ impl Estimator {
             self.trend.forget();
         }
     }
+}
+
+/// Bits a second from the first arrival to the last, whose bytes are `sum` in all; `None` while that is not
+/// a fifth of the window.
+fn rate(sum: u64, first: &Arrived, last: &Arrived, window: Duration) -> Option<f64> {
+    let span = last.at_us - first.at_us;
+    let bits = (sum - u64::from(first.bytes)) as f64 * 8.0;
+    (span >= window.as_micros() as i64 / 5).then(|| bits * 1e6 / span as f64)
 }
 
 impl Probe {

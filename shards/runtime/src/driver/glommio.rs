@@ -79,6 +79,7 @@ impl Pending {
 pub(crate) struct Glommio {
     socket: Rc<UdpSocket>,
     bell: Rc<BufferedFile>,
+    own_bell: EventBell,
     readable: Option<Pending>,
     rung: Option<Pending>,
 }
@@ -102,6 +103,7 @@ impl Glommio {
         Ok(Glommio {
             socket: Rc::new(sys::glommio_udp(socket)),
             bell: Rc::new(sys::glommio_file(bell.duplicate()?)),
+            own_bell: bell.clone(),
             readable: None,
             rung: None,
         })
@@ -159,6 +161,10 @@ impl Driver for Glommio {
             }
         })
         .await
+    }
+
+    fn pause(&mut self, until: Instant) -> io::Result<()> {
+        super::pause(&self.own_bell, until)
     }
 }
 

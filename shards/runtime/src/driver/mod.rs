@@ -1,7 +1,16 @@
 //! How a shard waits. The loop is one for all drivers; a driver only parks the thread.
 //!
-//! Parking and being woken costs 50 to 100 µs of CPU, so a shard with traffic keeps looking for a
-//! while before it parks, but only when the next packet is likely to come within that while.
+//! Being woken for a datagram costs 40 to 100 µs of CPU, and looking for the next one without a pause costs
+//! the whole core. So a shard to which datagrams come close together lets them gather in its socket for a
+//! moment: it sleeps for the rest of a short period and then takes them all. A turn that lasts longer than
+//! that is followed by the next at once, and where datagrams are few each is taken when it comes. What was
+//! taken, sound and pictures alike, leaves in the same turn.
+//!
+//! ```text
+//!   few         .|turn         .|turn                  parked until one comes
+//!   many        |turn|  . .. . |turn|  .. .. |turn|    a turn a period
+//!   very many   |turn . . ..... |turn . ... . .. |     no pause at all
+//! ```
 
 pub(crate) mod epoll;
 pub(crate) mod glommio;
@@ -9,13 +18,18 @@ pub(crate) mod glommio;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::shard_thread::{Core, ShardThread, Turn};
-use crate::wake::StopToken;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
-/// About what a park costs: looking for longer than that is dearer than parking.
-const SPIN_MAX: Duration = Duration::from_micros(100);
-/// A gap between packets counts as at most this, so that a quiet minute is soon forgotten.
-const GAP_MAX: Duration = Duration::from_micros(400);
+use crate::shard_thread::{Core, ShardThread, Turn};
+use crate::wake::{EventBell, StopToken};
+
+/// Between the beginnings of two turns, while datagrams come close together.
+const PERIOD: Duration = Duration::from_micros(400);
+/// Mean time between two datagrams below which they are worth gathering.
+const CLOSE: Duration = Duration::from_micros(200);
+/// A gap counts as at most this, so that a quiet minute is soon forgotten.
+const GAP_MAX: Duration = Duration::from_millis(1);
 /// Waits that may fail one after the other. A single failure is a shortage of the moment; a shard
 /// that can never wait would burn its core.
 const WAIT_FAILURES_MAX: u32 = 100;
@@ -25,6 +39,21 @@ pub(crate) trait Driver {
     /// Returns when the socket has datagrams, when the bell was rung since the last call, or at
     /// `until`; sometimes without any of these.
     async fn wait(&mut self, until: Instant) -> io::Result<()>;
+
+    /// Returns when the bell was rung, or at `until`, whatever the socket has meanwhile. Blocks the thread,
+    /// which is less work than to park it.
+    fn pause(&mut self, until: Instant) -> io::Result<()>;
+}
+
+/// Blocks until a bell is rung, and hears it out, or until `until`.
+fn pause(bell: &EventBell, until: Instant) -> io::Result<()> {
+    let left = until.saturating_duration_since(Instant::now());
+    let timeout = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
+    match poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&timeout)) {
+        Ok(0) | Err(Errno::INTR) => Ok(()),
+        Ok(_) => bell.hear_now(),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Turns until the token says stop.
@@ -36,16 +65,21 @@ pub(crate) async fn drive<C: Core>(
     driver: &mut impl Driver,
     stop: &StopToken,
 ) -> io::Result<()> {
-    let mut spin = Spin::new(Instant::now());
+    let mut rhythm = Rhythm::new(Instant::now());
     let mut failures = 0;
     while !stop.is_stopped() {
         let turn = shard.turn();
-        if spin.goes_on(turn) {
-            std::hint::spin_loop();
+        let rest = rhythm.rest(turn);
+        if rest == Rest::Skip {
             continue;
         }
         if shard.fall_asleep() && !stop.is_stopped() {
-            match driver.wait(shard.wake_at(turn.now)).await {
+            let until = shard.wake_at(turn.now);
+            let waited = match rest {
+                Rest::Pause => driver.pause(until.min(turn.now + PERIOD)),
+                _ => driver.wait(until).await,
+            };
+            match waited {
                 Ok(()) => failures = 0,
                 Err(error) if failures < WAIT_FAILURES_MAX => {
                     failures += 1;
@@ -59,25 +93,48 @@ pub(crate) async fn drive<C: Core>(
     Ok(())
 }
 
-/// Whether to look again at once: the mean gap between turns with traffic tells.
-struct Spin {
+/// What follows a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// The next turn: this one took longer than a period.
+    Skip,
+    /// The rest of the period.
+    Pause,
+    /// Sleep until something comes.
+    Park,
+}
+
+/// How close together datagrams and parcels come, and what to do about it.
+struct Rhythm {
     traffic_last: Instant,
     gap_mean: Duration,
 }
 
-impl Spin {
+impl Rhythm {
     fn new(now: Instant) -> Self {
-        Spin { traffic_last: now, gap_mean: GAP_MAX }
+        Rhythm { traffic_last: now, gap_mean: GAP_MAX }
     }
 
-    fn goes_on(&mut self, turn: Turn) -> bool {
-        let gap = turn.now.saturating_duration_since(self.traffic_last);
-        if turn.traffic {
-            self.gap_mean = (self.gap_mean * 7 + gap.min(GAP_MAX)) / 8;
-            self.traffic_last = turn.now;
-            return self.gap_mean < SPIN_MAX;
+    fn rest(&mut self, turn: Turn) -> Rest {
+        if !self.gathers(turn) {
+            Rest::Park
+        } else if turn.now.elapsed() >= PERIOD {
+            Rest::Skip
+        } else {
+            Rest::Pause
         }
-        self.gap_mean < SPIN_MAX && gap < SPIN_MAX
+    }
+
+    fn gathers(&mut self, turn: Turn) -> bool {
+        let since = turn.now.saturating_duration_since(self.traffic_last);
+        if turn.traffic > 0 {
+            let gap = (since / turn.traffic as u32).min(GAP_MAX);
+            // The mean over the last twenty or so, however many came in one turn.
+            let weight = (turn.traffic as u32).min(8);
+            self.gap_mean = (self.gap_mean * (16 - weight) + gap * weight) / 16;
+            self.traffic_last = turn.now;
+        }
+        self.gap_mean < CLOSE && since < GAP_MAX
     }
 }
 
@@ -85,43 +142,67 @@ impl Spin {
 mod tests {
     use super::*;
 
-    /// Laps of a shard whose packets come every `gap`, at 5 µs a lap; the share of laps that spin.
-    fn spinning(gap: Duration, laps: u32) -> u32 {
-        let start = Instant::now();
-        let lap = Duration::from_micros(5);
-        let mut spin = Spin::new(start);
-        let (mut now, mut next, mut spun) = (start, start, 0);
-        for _ in 0..laps {
-            let traffic = now >= next;
-            if traffic {
-                next = now + gap;
+    /// A shard whose datagrams come every `gap`, for a second; how many turns it takes, and how many of
+    /// them it is woken for.
+    fn turns(gap: Duration) -> (u32, u32) {
+        let start = Instant::now() - Duration::from_secs(1);
+        let mut rhythm = Rhythm::new(start);
+        let (mut now, mut next) = (start, start);
+        let (mut turns, mut parks) = (0, 0);
+        while now < start + Duration::from_secs(1) - PERIOD {
+            let mut traffic = 0;
+            while next <= now {
+                (traffic, next) = (traffic + 1, next + gap);
             }
-            if spin.goes_on(Turn { now, traffic }) {
-                spun += 1;
-                now += lap;
-            } else {
-                now = now.max(next);
-            }
+            turns += 1;
+            now = match rhythm.gathers(Turn { now, traffic }) {
+                true => now + PERIOD,
+                false => {
+                    parks += 1;
+                    next
+                }
+            };
         }
-        spun * 100 / laps
+        (turns, parks)
     }
 
     #[test]
-    fn spins_under_dense_traffic_only() {
-        assert!(spinning(Duration::from_micros(40), 10_000) > 90);
-        assert_eq!(spinning(Duration::from_micros(500), 10_000), 0);
-        assert_eq!(spinning(Duration::from_millis(20), 10_000), 0);
+    fn what_comes_close_together_gathers() {
+        for micros in [5, 20, 60, 150] {
+            let (turns, parks) = turns(Duration::from_micros(micros));
+            assert!(turns < 2_600 && parks < 80, "{micros} µs: {turns} turns, {parks} parks");
+        }
+        // Each one is taken when it comes.
+        for micros in [300, 1_000, 20_000] {
+            let (turns, parks) = turns(Duration::from_micros(micros));
+            assert_eq!(turns, parks, "{micros} µs");
+        }
     }
 
     #[test]
-    fn stops_spinning_when_traffic_ends() {
+    fn a_bell_ends_a_pause_and_is_heard_out() {
+        let bell = EventBell::new().expect("an eventfd");
+        let soon = || Instant::now() + Duration::from_millis(300);
+        antipode_relay::doorbell::Wake::wake(&bell);
+        let until = soon();
+        pause(&bell, until).expect("no error");
+        assert!(Instant::now() < until, "it was rung");
+        bell.hear_now().expect("a silent bell does not block");
+        let until = soon();
+        pause(&bell, until).expect("no error");
+        assert!(Instant::now() >= until, "it was heard out");
+        pause(&bell, Instant::now() - Duration::from_secs(1)).expect("late already");
+    }
+
+    #[test]
+    fn the_end_of_traffic_ends_the_gathering() {
+        let mut rhythm = Rhythm::new(Instant::now());
         let mut now = Instant::now();
-        let mut spin = Spin::new(now);
         for _ in 0..100 {
-            now += Duration::from_micros(20);
-            assert!(spin.goes_on(Turn { now, traffic: true }) || spin.gap_mean >= SPIN_MAX);
+            now += PERIOD;
+            rhythm.gathers(Turn { now, traffic: 10 });
         }
-        assert!(spin.goes_on(Turn { now: now + Duration::from_micros(60), traffic: false }));
-        assert!(!spin.goes_on(Turn { now: now + SPIN_MAX, traffic: false }));
+        assert!(rhythm.gathers(Turn { now: now + PERIOD, traffic: 0 }));
+        assert!(!rhythm.gathers(Turn { now: now + GAP_MAX, traffic: 0 }));
     }
 }

@@ -54,14 +54,32 @@ impl RecvBatch {
     pub(crate) fn new() -> Self {
         // SAFETY: zero is a valid value of these plain structs of integers and pointers.
         let (name, iovec, header) = unsafe { std::mem::zeroed() };
-        RecvBatch {
+        let mut batch = RecvBatch {
             bytes: vec![0; MESSAGE_STRIDE * RECV_BATCH].into_boxed_slice(),
             names: vec![name; RECV_BATCH].into_boxed_slice(),
             controls: vec![CONTROL_EMPTY; RECV_BATCH].into_boxed_slice(),
             iovecs: vec![iovec; RECV_BATCH].into_boxed_slice(),
             headers: vec![header; RECV_BATCH].into_boxed_slice(),
             filled: 0,
-        }
+        };
+        (0..RECV_BATCH).for_each(|index| batch.point_header(index));
+        batch
+    }
+
+    /// The kernel writes lengths and flags into the headers that it fills; the rest of them stays.
+    fn point_header(&mut self, index: usize) {
+        self.iovecs[index] = libc::iovec {
+            iov_base: self.bytes[index * MESSAGE_STRIDE..].as_mut_ptr().cast::<c_void>(),
+            iov_len: MESSAGE_MAX,
+        };
+        let header = &mut self.headers[index].msg_hdr;
+        header.msg_name = (&raw mut self.names[index]).cast::<c_void>();
+        header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        header.msg_iov = &raw mut self.iovecs[index];
+        header.msg_iovlen = 1;
+        header.msg_control = (&raw mut self.controls[index]).cast::<c_void>();
+        header.msg_controllen = size_of::<Control>() as _;
+        header.msg_flags = 0;
     }
 
     /// Takes what the socket has, without waiting; returns how many messages.
@@ -69,21 +87,8 @@ impl RecvBatch {
     /// # Errors
     /// `WouldBlock` when there is nothing.
     pub(crate) fn recv(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
-        self.filled = 0;
-        for index in 0..RECV_BATCH {
-            self.iovecs[index] = libc::iovec {
-                iov_base: self.bytes[index * MESSAGE_STRIDE..].as_mut_ptr().cast::<c_void>(),
-                iov_len: MESSAGE_MAX,
-            };
-            let header = &mut self.headers[index].msg_hdr;
-            header.msg_name = (&raw mut self.names[index]).cast::<c_void>();
-            header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            header.msg_iov = &raw mut self.iovecs[index];
-            header.msg_iovlen = 1;
-            header.msg_control = (&raw mut self.controls[index]).cast::<c_void>();
-            header.msg_controllen = size_of::<Control>() as _;
-            header.msg_flags = 0;
-        }
+        let filled = std::mem::take(&mut self.filled);
+        (0..filled).for_each(|index| self.point_header(index));
         // SAFETY: each header points to buffers of this batch with their true sizes; they live and
         // stay where they are for the whole call.
         let count = unsafe {
