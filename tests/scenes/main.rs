@@ -11,6 +11,7 @@
 //! | `speakers` | many who talk, and who of them is heard |
 //! | `fabric` | made-up scenes, a new one for each seed, and the planted bug's finder |
 //! | `repeats` | the same seed, the same trace |
+//! | `allocations` | what forwarding takes from the heap |
 //! | `entropy` | what the operating system draws at random, the same in each run |
 #![deny(unsafe_code)]
 // All of it is test, but clippy knows tests by their attribute alone.
@@ -35,6 +36,7 @@ macro_rules! scene {
     };
 }
 
+mod allocations;
 mod attacks;
 mod bandwidth;
 mod calls;

@@ -21,6 +21,7 @@
 //! | [`oracle`], [`received`] | what must never happen |
 //! | [`trace`], [`seeds`], [`seed`] | byte-equal memory, running many seeds, chance without state |
 //! | [`packet`] | data packets and hostile datagrams |
+//! | [`meter`] | allocations of the shards |
 //! | `tidy` | the rules of STYLE.md that a test can read |
 //!
 //! Promises: after its start the world reads no clock; the same scene with the same seed writes the
@@ -30,6 +31,7 @@
 pub mod acts;
 pub mod links;
 pub mod looks;
+pub mod meter;
 pub mod net;
 pub mod oracle;
 pub mod packet;

@@ -18,6 +18,13 @@ pub struct Datagram {
     pub bytes: Vec<u8>,
 }
 
+impl Datagram {
+    /// Whether it is media (RFC 7983 §7, RFC 5761 §4): no report, nothing else.
+    pub(crate) fn is_rtp(&self) -> bool {
+        matches!(self.bytes[..], [128..=191, kind, ..] if !(64..96).contains(&(kind & 0x7f)))
+    }
+}
+
 /// One direction between one client's address and the node.
 pub struct Lane {
     path: Box<dyn Path>,

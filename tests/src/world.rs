@@ -20,6 +20,7 @@ use antipode_base::stats::ShardStats;
 use antipode_core::{Input, Output, Shard, ShardConfig};
 
 use crate::links::{LinkFaults, Links};
+use crate::meter;
 use crate::net::{Datagram, Net};
 use crate::oracle::{Oracle, Slack};
 use crate::path::{Faults, Micros};
@@ -97,6 +98,8 @@ pub struct World {
     pub overheard: Vec<Datagram>,
     /// Answers of the node to addresses that no client has.
     pub to_strangers: u64,
+    /// Allocations of turns in which a shard took in media and no timer was due, and what it sent there.
+    pub allocated: (u64, u64),
     pub(crate) start: Instant,
     pub(crate) shards: Vec<Shard>,
     pub(crate) listening: bool,
@@ -145,6 +148,7 @@ impl World {
             labels: BTreeMap::new(),
             overheard: Vec::new(),
             to_strangers: 0,
+            allocated: (0, 0),
             start,
             shards: (0..setup.shards).map(shard).collect(),
             listening: false,
@@ -276,6 +280,9 @@ impl World {
     fn turn(&mut self, at: usize) {
         let now = self.start + Duration::from_micros(self.now);
         let shard = &mut self.shards[at];
+        let quiet = shard.deadline().is_none_or(|deadline| deadline > now);
+        let media = quiet && self.inputs[at].iter().all(Datagram::is_rtp);
+        let mut allocated = 0;
         for datagram in self.inputs[at].drain(..) {
             let input = antipode_core::Datagram {
                 transport: antipode_core::Transport::Udp,
@@ -283,7 +290,7 @@ impl World {
                 local: datagram.destination,
                 bytes: &datagram.bytes,
             };
-            shard.handle(Input::Datagram(input), now);
+            allocated += meter::watch(|| shard.handle(Input::Datagram(input), now)).0;
         }
         while let Some((from, parcel)) = self.links.take(at, self.now) {
             shard.handle(Input::Parcel { from, parcel }, now);
@@ -291,25 +298,33 @@ impl World {
         for command in self.commands[at].drain(..) {
             shard.handle(Input::Command(command), now);
         }
-        shard.flush(now);
+        allocated += meter::watch(|| shard.flush(now)).0;
         let mut sent: BTreeMap<SocketAddr, Vec<Datagram>> = BTreeMap::new();
-        while let Some(output) = self.shards[at].poll() {
+        loop {
+            let (more, output) = meter::watch(|| self.shards[at].poll());
+            allocated += more;
             match output {
-                Output::Transmit(transmit) => {
+                None => break,
+                Some(Output::Transmit(transmit)) => {
                     let (source, destination) = (transmit.local, transmit.destination);
-                    let datagram = Datagram { source, destination, bytes: transmit.bytes };
+                    let datagram = Datagram { source, destination, bytes: transmit.bytes.clone() };
                     sent.entry(destination).or_default().push(datagram);
+                    self.shards[at].reuse(transmit.bytes);
                 }
-                Output::Parcel(addressed) => {
+                Some(Output::Parcel(addressed)) => {
                     if let Err(breach) = self.links.send(at, addressed, self.now) {
                         self.breach(&breach);
                     }
                 }
-                Output::Notice(notice) => {
+                Some(Output::Notice(notice)) => {
                     self.trace_notice(at, &notice);
                     self.post(Mail::FromShard(ShardId(at as u16), notice));
                 }
             }
+        }
+        if media {
+            self.allocated.0 += allocated;
+            self.allocated.1 += sent.values().map(|batch| batch.len() as u64).sum::<u64>();
         }
         for (destination, batch) in sent {
             match self.peer_at(destination) {

@@ -51,14 +51,14 @@ pub(crate) struct Effects {
 pub(crate) struct Spare(Vec<Vec<u8>>);
 
 impl Spare {
-    /// One with whatever is in it.
+    /// One with whatever is in it, which holds a datagram of media without growing.
     pub(crate) fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
+        self.0.pop().unwrap_or_else(|| Vec::with_capacity(DATAGRAM_MAX))
     }
 
-    /// Keeps a buffer unless there are enough, or it grew beyond a datagram of media.
+    /// Keeps a buffer of ours unless there are enough.
     pub(crate) fn give(&mut self, buffer: Vec<u8>) {
-        if self.0.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= 2 * DATAGRAM_MAX {
+        if self.0.len() < SPARE_BUFFERS_MAX && buffer.capacity() == DATAGRAM_MAX {
             self.0.push(buffer);
         }
     }
