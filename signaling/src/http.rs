@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use antipode_base::limits::{NAME_MAX, SIGNAL_MESSAGE_MAX};
+use antipode_base::limits::{NAME_MAX, SIGNAL_MESSAGE_MAX, SIGNAL_READ_BUFFER};
 use antipode_base::stats::ReadProcess;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, Query, Request, State};
@@ -237,6 +237,7 @@ async fn enter(shared: Arc<Shared>, entry: Entry, upgrade: Upgrade) -> Result<Re
         shared.refuse(reason, StatusCode::SERVICE_UNAVAILABLE, text)
     })?;
     let upgrade = upgrade
+        .read_buffer_size(SIGNAL_READ_BUFFER)
         .max_message_size(SIGNAL_MESSAGE_MAX)
         // Checked at the frame's head, before its body is read.
         .max_frame_size(SIGNAL_MESSAGE_MAX);

@@ -25,9 +25,9 @@ use crate::shard_thread::{Core, ShardThread, Turn};
 use crate::wake::{EventBell, StopToken};
 
 /// Between the beginnings of two turns, while datagrams come close together.
-const PERIOD: Duration = Duration::from_micros(400);
+const PERIOD: Duration = Duration::from_micros(500);
 /// Mean time between two datagrams below which they are worth gathering.
-const CLOSE: Duration = Duration::from_micros(200);
+const CLOSE: Duration = Duration::from_micros(300);
 /// A gap counts as at most this, so that a quiet minute is soon forgotten.
 const GAP_MAX: Duration = Duration::from_millis(1);
 /// Waits that may fail one after the other. A single failure is a shortage of the moment; a shard
@@ -168,12 +168,12 @@ mod tests {
 
     #[test]
     fn what_comes_close_together_gathers() {
-        for micros in [5, 20, 60, 150] {
+        for micros in [5, 20, 60, 200] {
             let (turns, parks) = turns(Duration::from_micros(micros));
             assert!(turns < 2_600 && parks < 80, "{micros} µs: {turns} turns, {parks} parks");
         }
         // Each one is taken when it comes.
-        for micros in [300, 1_000, 20_000] {
+        for micros in [400, 1_000, 20_000] {
             let (turns, parks) = turns(Duration::from_micros(micros));
             assert_eq!(turns, parks, "{micros} µs");
         }
