@@ -65,6 +65,14 @@ impl Spare {
 }
 
 impl Effects {
+    /// What became of a packet on its way out.
+    pub(crate) fn leave(&mut self, sealed: Result<Transmit, DropReason>) {
+        match sealed {
+            Ok(transmit) => self.send(transmit),
+            Err(reason) => self.drops.count(reason),
+        }
+    }
+
     /// Puts a datagram into the outbox, or counts it when there is no room.
     pub(crate) fn send(&mut self, transmit: Transmit) {
         if self.outbox.len() < OUTBOX_MAX {

@@ -8,9 +8,10 @@ use antipode_base::verdict::DropReason;
 use antipode_relay::packet::Packet;
 
 use super::Session;
-use crate::effects::Effects;
+use crate::effects::{Effects, Spare};
 use crate::egress::{Leaving, Repeat};
 use crate::forward::Rewrite;
+use crate::io::Transmit;
 
 /// What a path carries beside a payload: RTP's header with its extensions, and SRTP's tag.
 const HEADERS: usize = 44;
@@ -69,14 +70,13 @@ impl Session {
             self.pace(now, fx);
         }
         let mut queue = std::mem::take(&mut self.queue);
-        let turn = std::mem::take(&mut fx.turn);
-        level(&mut queue, &turn);
+        level(&mut queue, &fx.turn);
         for Queued { slot, rewrite, place, padding } in queue.drain(..) {
-            if let Some(packet) = turn.get(place) {
-                self.seal(slot, &rewrite, packet, padding, now, fx);
-            }
+            let packet = &fx.turn[place];
+            let sealed = self.seal(slot, &rewrite, packet, padding, &mut fx.spare, now);
+            fx.leave(sealed);
         }
-        (self.queue, fx.turn) = (queue, turn);
+        self.queue = queue;
         self.set_deadline(self.deadline);
     }
 
@@ -129,7 +129,8 @@ impl Session {
     /// Seals what may leave by now of what waits.
     fn pace(&mut self, now: Instant, fx: &mut Effects) {
         while let Some(Waiting { slot, rewrite, packet }) = self.pacer.take(now) {
-            self.seal(slot, &rewrite, &packet, 0, now, fx);
+            let sealed = self.seal(slot, &rewrite, &packet, 0, &mut fx.spare, now);
+            fx.leave(sealed);
         }
         self.pace_at = self.pacer.deadline(now);
     }
@@ -141,17 +142,12 @@ impl Session {
         rewrite: &Rewrite,
         packet: &Packet,
         padding: u8,
+        spare: &mut Spare,
         now: Instant,
-        fx: &mut Effects,
-    ) {
-        let Some(types) = self.codecs.types(packet.codec) else {
-            return fx.drops.count(DropReason::CodecNotNegotiated);
-        };
+    ) -> Result<Transmit, DropReason> {
+        let types = self.codecs.types(packet.codec).ok_or(DropReason::CodecNotNegotiated)?;
         let leaving = Leaving { slot, types, rewrite, packet, padding };
-        match self.egress.send(&leaving, &mut fx.spare, now) {
-            Ok(transmit) => fx.send(transmit),
-            Err(reason) => fx.drops.count(reason),
-        }
+        self.egress.send(&leaving, spare, now)
     }
 
     /// Seals one packet again.
