@@ -49,10 +49,7 @@ impl Driver for Epoll {
         if left.is_zero() {
             return Ok(());
         }
-        let it_value = Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
+        let it_value = super::timespec(left);
         // Setting it also takes back that it fired before, so it is never read.
         let once = Itimerspec { it_interval: NONE, it_value };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
