@@ -19,9 +19,9 @@ pub struct Datagram {
 }
 
 impl Datagram {
-    /// Whether it is media (RFC 7983 §7, RFC 5761 §4): no report, nothing else.
+    /// Whether it is media: no report, nothing else.
     pub(crate) fn is_rtp(&self) -> bool {
-        matches!(self.bytes[..], [128..=191, kind, ..] if !(64..96).contains(&(kind & 0x7f)))
+        look(&self.bytes).0 == Class::Rtp
     }
 }
 

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use antipode_base::command::Command;
 use antipode_base::ids::{SessionId, ShardId};
 use antipode_base::limits::{
-    DATAGRAM_MAX, RECV_BATCH, SEND_AT, STATS_INTERVAL, TURN_COMMANDS_MAX, TURN_DATAGRAMS_MAX,
+    DATAGRAM_MAX, RECV_BATCH, STATS_INTERVAL, TURN_COMMANDS_MAX, TURN_DATAGRAMS_MAX,
 };
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::stats::ShardStats;
@@ -276,7 +276,7 @@ impl<C: Core> ShardThread<C> {
             }
             Output::Transmit(transmit) => {
                 self.outbox.push(transmit);
-                if self.outbox.len().is_multiple_of(SEND_AT) {
+                if self.outbox.is_ripe() {
                     self.send();
                 }
             }

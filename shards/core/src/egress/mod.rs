@@ -241,9 +241,13 @@ impl Egress {
         self.probe_at = self.prober.deadline(now);
     }
 
-    /// Whether the viewer can be sent to: its keys and its path are known.
-    pub(crate) fn is_open(&self) -> bool {
-        self.seal.is_some() && self.path.is_some()
+    /// Whether the viewer can be sent to in a slot: its keys and its path are known, and so is the stream.
+    pub(crate) fn takes(&self, slot: usize) -> Result<(), DropReason> {
+        match (&self.seal, &self.path) {
+            (Some(_), Some(_)) if self.has_lane(slot) => Ok(()),
+            (Some(_), Some(_)) => Err(DropReason::SessionGone),
+            _ => Err(DropReason::NotConnected),
+        }
     }
 
     /// Seals one packet, into a spare buffer.
@@ -297,7 +301,7 @@ impl Egress {
         if packet.codec.kind() == Kind::Audio {
             self.audio_bytes += bytes.len() as u64;
         }
-        lane.sent(rewrite, packet, packet.payload.len(), now);
+        lane.sent(rewrite, packet, payload.len() - usize::from(padding), now);
         self.reports_at.get_or_insert(now + lane::REPORT_INTERVAL);
         if lane.ids.has_transport_cc() {
             let watched = watched(slot, rewrite.ext_seq as u16, packet);
@@ -446,7 +450,8 @@ impl Egress {
     }
 }
 
-/// Of pictures in spatial layers the viewer may not ask often enough (`feedback::Egress::mend`).
+/// Of pictures in spatial layers the viewer may not ask often enough (`feedback::Egress::mend`). VP9 says
+/// of a stream only that it may have several.
 fn watched(slot: usize, seq: u16, packet: &Packet) -> Option<Watched> {
     packet.mark.svc.then_some(Watched { slot: slot as u16, seq })
 }

@@ -8,10 +8,10 @@ use antipode_base::verdict::DropReason;
 use antipode_relay::packet::Packet;
 
 use super::Session;
-use crate::effects::{Effects, Spare};
+use super::codecs::PayloadTypes;
+use crate::effects::Effects;
 use crate::egress::{Leaving, Repeat};
 use crate::forward::Rewrite;
-use crate::io::Transmit;
 
 /// What a path carries beside a payload: RTP's header with its extensions, and SRTP's tag.
 const HEADERS: usize = 44;
@@ -28,6 +28,7 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Queued {
     slot: usize,
+    types: PayloadTypes,
     rewrite: Rewrite,
     place: usize,
     /// Bytes that make it as long as its neighbours.
@@ -63,20 +64,21 @@ fn level(queue: &mut [Queued], turn: &[Packet]) {
 
 impl Session {
     /// What the viewer gets of this turn is sealed and leaves together, so that the session's memory is
-    /// touched once and the datagrams can leave as one train.
+    /// touched once and the datagrams can leave as one train. Sound goes before pictures that waited.
     pub(crate) fn send_queue(&mut self, now: Instant, fx: &mut Effects) {
         self.repeats.drain(..).for_each(|repeat| fx.send(repeat));
-        if self.pace_at.is_some_and(|at| at <= now) {
-            self.pace(now, fx);
-        }
         let mut queue = std::mem::take(&mut self.queue);
         level(&mut queue, &fx.turn);
-        for Queued { slot, rewrite, place, padding } in queue.drain(..) {
+        for Queued { slot, types, rewrite, place, padding } in queue.drain(..) {
             let packet = &fx.turn[place];
-            let sealed = self.seal(slot, &rewrite, packet, padding, &mut fx.spare, now);
+            let leaving = Leaving { slot, types, rewrite: &rewrite, packet, padding };
+            let sealed = self.egress.send(&leaving, &mut fx.spare, now);
             fx.leave(sealed);
         }
         self.queue = queue;
+        if self.pace_at.is_some_and(|at| at <= now) {
+            self.pace(now, fx);
+        }
         self.set_deadline(self.deadline);
     }
 
@@ -90,9 +92,8 @@ impl Session {
         turn: &mut Vec<Packet>,
         now: Instant,
     ) -> Result<(), DropReason> {
-        if !self.egress.is_open() {
-            return Err(DropReason::NotConnected);
-        }
+        let types = self.codecs.types(packet.codec).ok_or(DropReason::CodecNotNegotiated)?;
+        self.egress.takes(slot)?;
         let bytes = packet.payload.len() + HEADERS;
         if packet.codec.kind() == Kind::Audio {
             self.pacer.spend(bytes);
@@ -111,7 +112,8 @@ impl Session {
         if turn.last().is_none_or(|last| number(last) != number(packet)) {
             turn.push(packet.clone());
         }
-        self.queue.push(Queued { slot, rewrite: *rewrite, place: turn.len() - 1, padding: 0 });
+        let place = turn.len() - 1;
+        self.queue.push(Queued { slot, types, rewrite: *rewrite, place, padding: 0 });
         Ok(())
     }
 
@@ -129,25 +131,16 @@ impl Session {
     /// Seals what may leave by now of what waits.
     fn pace(&mut self, now: Instant, fx: &mut Effects) {
         while let Some(Waiting { slot, rewrite, packet }) = self.pacer.take(now) {
-            let sealed = self.seal(slot, &rewrite, &packet, 0, &mut fx.spare, now);
+            // They may have been negotiated anew while it waited.
+            let types = self.codecs.types(packet.codec).ok_or(DropReason::CodecNotNegotiated);
+            let sealed = types.and_then(|types| {
+                let (rewrite, packet) = (&rewrite, &packet);
+                let leaving = Leaving { slot, types, rewrite, packet, padding: 0 };
+                self.egress.send(&leaving, &mut fx.spare, now)
+            });
             fx.leave(sealed);
         }
         self.pace_at = self.pacer.deadline(now);
-    }
-
-    /// Seals one packet for the client.
-    fn seal(
-        &mut self,
-        slot: usize,
-        rewrite: &Rewrite,
-        packet: &Packet,
-        padding: u8,
-        spare: &mut Spare,
-        now: Instant,
-    ) -> Result<Transmit, DropReason> {
-        let types = self.codecs.types(packet.codec).ok_or(DropReason::CodecNotNegotiated)?;
-        let leaving = Leaving { slot, types, rewrite, packet, padding };
-        self.egress.send(&leaving, spare, now)
     }
 
     /// Seals one packet again.
@@ -192,6 +185,7 @@ mod tests {
             let turn: Vec<Packet> = turn.collect();
             let queued = |(place, (slot, ..)): (usize, &(usize, bool, usize, u8))| Queued {
                 slot: *slot,
+                types: PayloadTypes { media: 96, repair: None, red: None },
                 rewrite: number,
                 place,
                 padding: 0,

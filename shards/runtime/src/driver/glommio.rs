@@ -79,6 +79,8 @@ impl Pending {
 pub(crate) struct Glommio {
     socket: Rc<UdpSocket>,
     bell: Rc<BufferedFile>,
+    /// The same bell, to be waited for outside the ring. Once it was heard out there, the read in flight
+    /// goes on waiting.
     own_bell: EventBell,
     readable: Option<Pending>,
     rung: Option<Pending>,

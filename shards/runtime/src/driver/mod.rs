@@ -137,7 +137,7 @@ impl Rhythm {
         let since = turn.now.saturating_duration_since(self.traffic_last);
         if turn.traffic > 0 {
             let gap = (since / turn.traffic as u32).min(GAP_MAX);
-            // The mean over the last twenty or so, however many came in one turn.
+            // The mean over the last sixteen or so; one turn is half of it at most.
             let weight = (turn.traffic as u32).min(8);
             self.gap_mean = (self.gap_mean * (16 - weight) + gap * weight) / 16;
             self.traffic_last = turn.now;

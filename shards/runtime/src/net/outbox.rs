@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
-use antipode_base::limits::{OUTBOX_MAX, SEND_BATCH};
+use antipode_base::limits::{OUTBOX_MAX, SEND_AT, SEND_BATCH};
 use antipode_core::Transmit;
 
 use super::sys::batch::SendBatch;
@@ -28,6 +28,8 @@ pub(crate) struct Outbox {
     queue: VecDeque<Transmit>,
     trains: Vec<Train>,
     batch: SendBatch,
+    /// Datagrams that came since the last send.
+    fresh: usize,
     /// Datagrams at the head that leave one by one, since a train of them was refused.
     singles: usize,
     /// Whether the kernel and the interfaces take segmented sends.
@@ -57,6 +59,7 @@ impl Outbox {
             queue: VecDeque::new(),
             trains: Vec::with_capacity(SEND_BATCH),
             batch: SendBatch::new(v6),
+            fresh: 0,
             singles: 0,
             segmentation: true,
             sent: Sent::default(),
@@ -71,6 +74,7 @@ impl Outbox {
             self.sent.dropped += 1;
         }
         self.queue.push_back(transmit);
+        self.fresh += 1;
     }
 
     /// Whether nothing waits for room in the socket.
@@ -78,9 +82,9 @@ impl Outbox {
         self.queue.is_empty()
     }
 
-    /// How many datagrams are there.
-    pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+    /// Whether so many came since the last send that the next is due, whatever that could not send.
+    pub(crate) fn is_ripe(&self) -> bool {
+        self.fresh >= SEND_AT
     }
 
     /// The counters.
@@ -96,6 +100,7 @@ impl Outbox {
         source_of: impl Fn(SocketAddr) -> Option<IpAddr>,
         mut reuse: impl FnMut(Vec<u8>),
     ) {
+        self.fresh = 0;
         while !self.queue.is_empty() {
             let singles = if self.segmentation { self.singles } else { usize::MAX };
             trains::cut(self.queue.iter(), singles, &mut self.trains);
@@ -255,6 +260,7 @@ mod tests {
             });
         }
         assert_eq!(outbox.sent().dropped, 3);
+        assert!(outbox.is_ripe());
         assert_eq!(outbox.queue.front().unwrap().bytes, 3usize.to_le_bytes());
     }
 }
