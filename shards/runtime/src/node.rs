@@ -24,6 +24,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use crate::config::{DriverChoice, NodeConfig};
 use crate::control::{Control, Identity, ShardLink};
 use crate::driver::epoll::{Epoll, block_on};
+use crate::driver::nap::Nap;
 use crate::driver::{self, glommio::Glommio};
 use crate::error::NodeError;
 use crate::host;
@@ -251,6 +252,7 @@ fn run_seat(seat: Seat, stop: &StopToken) -> Result<(), NodeError> {
     let me: ShardId = wiring.port.me();
     pin(&cores)?;
     let socket = duplicate(&wiring)?;
+    let nap = Nap::new(duplicate(&wiring)?, rung.clone());
     // Made on this thread, so that its memory is near this core.
     let mut shard = ShardThread::new(wiring, Box::new(move |now| Shard::new(birth.clone(), now)));
     if driver == DriverChoice::Glommio {
@@ -259,7 +261,7 @@ fn run_seat(seat: Seat, stop: &StopToken) -> Result<(), NodeError> {
                 return executor
                     .run(async {
                         let mut driver = Glommio::new(socket, &rung)?;
-                        driver::drive(&mut shard, &mut driver, stop).await
+                        driver::drive(&mut shard, &mut driver, &nap, stop).await
                     })
                     .map_err(NodeError::system("waiting in glommio"));
             }
@@ -268,7 +270,7 @@ fn run_seat(seat: Seat, stop: &StopToken) -> Result<(), NodeError> {
         }
     }
     let mut driver = Epoll::new(socket, rung).map_err(NodeError::system("epoll"))?;
-    block_on(driver::drive(&mut shard, &mut driver, stop))
+    block_on(driver::drive(&mut shard, &mut driver, &nap, stop))
         .map_err(NodeError::system("waiting in epoll"))
 }
 

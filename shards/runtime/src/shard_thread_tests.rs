@@ -8,6 +8,7 @@ use std::thread;
 use super::*;
 use crate::driver::epoll::{Epoll, block_on};
 use crate::driver::glommio::{self, Glommio};
+use crate::driver::nap::Nap;
 use crate::driver::{self, Driver};
 use crate::net::socket::open_group;
 use crate::report::Report;
@@ -295,8 +296,9 @@ fn drives(run: impl FnOnce(Wiring, EventBell, StopToken) + Send + 'static) {
     thread.join().expect("it ends by itself");
 }
 
-async fn until_stop(wiring: Wiring, mut driver: impl Driver, stop: &StopToken) {
-    driver::drive(&mut double(wiring), &mut driver, stop).await.expect("it waits well");
+async fn until_stop(wiring: Wiring, mut driver: impl Driver, rung: EventBell, stop: &StopToken) {
+    let nap = Nap::new(duplicate(&wiring), rung);
+    driver::drive(&mut double(wiring), &mut driver, &nap, stop).await.expect("it waits well");
 }
 
 fn duplicate(wiring: &Wiring) -> std::os::fd::OwnedFd {
@@ -306,8 +308,8 @@ fn duplicate(wiring: &Wiring) -> std::os::fd::OwnedFd {
 #[test]
 fn epoll_drives_a_shard() {
     drives(|wiring, rung, stop| {
-        let driver = Epoll::new(duplicate(&wiring), rung).expect("epoll");
-        block_on(until_stop(wiring, driver, &stop));
+        let driver = Epoll::new(duplicate(&wiring), rung.clone()).expect("epoll");
+        block_on(until_stop(wiring, driver, rung, &stop));
     });
 }
 
@@ -320,7 +322,7 @@ fn glommio_drives_a_shard() {
     drives(|wiring, rung, stop| {
         glommio::executor("test").expect("an executor").run(async {
             let driver = Glommio::new(duplicate(&wiring), &rung).expect("inside an executor");
-            until_stop(wiring, driver, &stop).await;
+            until_stop(wiring, driver, rung, &stop).await;
         });
     });
 }

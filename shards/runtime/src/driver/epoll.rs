@@ -63,10 +63,6 @@ impl Driver for Epoll {
         }
         Ok(())
     }
-
-    fn pause(&mut self, until: Instant) -> io::Result<()> {
-        super::pause(&self.bell, until)
-    }
 }
 
 /// Runs a future that waits in this driver alone: the thread blocks there, hence it is never pending.

@@ -79,9 +79,6 @@ impl Pending {
 pub(crate) struct Glommio {
     socket: Rc<UdpSocket>,
     bell: Rc<BufferedFile>,
-    /// The same bell, to be waited for outside the ring. Once it was heard out there, the read in flight
-    /// goes on waiting.
-    own_bell: EventBell,
     readable: Option<Pending>,
     rung: Option<Pending>,
 }
@@ -105,7 +102,6 @@ impl Glommio {
         Ok(Glommio {
             socket: Rc::new(sys::glommio_udp(socket)),
             bell: Rc::new(sys::glommio_file(bell.duplicate()?)),
-            own_bell: bell.clone(),
             readable: None,
             rung: None,
         })
@@ -163,10 +159,6 @@ impl Driver for Glommio {
             }
         })
         .await
-    }
-
-    fn pause(&mut self, until: Instant) -> io::Result<()> {
-        super::pause(&self.own_bell, until)
     }
 }
 

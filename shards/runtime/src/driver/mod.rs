@@ -1,33 +1,38 @@
 //! How a shard waits. The loop is one for all drivers; a driver only parks the thread.
 //!
-//! Being woken for a datagram costs 40 to 100 µs of CPU, and looking for the next one without a pause costs
-//! the whole core. So a shard to which datagrams come close together lets them gather in its socket for a
+//! Being woken in io_uring costs 40 to 100 µs of CPU, in ppoll(2) about 10, and looking for the next datagram
+//! without a pause the whole core. So a shard that has traffic naps outside its executor, which has no other
+//! task, and a shard to which datagrams come close together lets them gather in its socket for a
 //! moment: it sleeps for the rest of a short period and then takes them all. A turn that lasts longer than
 //! that is followed by the next at once, and where datagrams are few each is taken when it comes. What was
 //! taken, sound and pictures alike, leaves in the same turn.
 //!
 //! ```text
-//!   few         .|turn         .|turn                  parked until one comes
+//!   none        |turn                                  parked until one comes
+//!   few         .|turn         .|turn                  dozing until one comes
 //!   many        |turn|  . .. . |turn|  .. .. |turn|    a turn a period
 //!   very many   |turn . . ..... |turn . ... . .. |     no pause at all
 //! ```
 
 pub(crate) mod epoll;
 pub(crate) mod glommio;
+pub(crate) mod nap;
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::event::Timespec;
 
+use self::nap::Nap;
 use crate::shard_thread::{Core, ShardThread, Turn};
-use crate::wake::{EventBell, StopToken};
+use crate::wake::StopToken;
 
 /// Between the beginnings of two turns, while datagrams come close together.
 const PERIOD: Duration = Duration::from_micros(500);
 /// Mean time between two datagrams below which they are worth gathering.
 const CLOSE: Duration = Duration::from_micros(300);
+/// A shard without traffic for so long is parked. Two reports of one viewer lie nearer together.
+const DOZE: Duration = Duration::from_millis(500);
 /// A gap counts as at most this, so that a quiet minute is soon forgotten.
 const GAP_MAX: Duration = Duration::from_millis(1);
 /// Waits that may fail one after the other. A single failure is a shortage of the moment; a shard
@@ -39,21 +44,6 @@ pub(crate) trait Driver {
     /// Returns when the socket has datagrams, when the bell was rung since the last call, or at
     /// `until`; sometimes without any of these.
     async fn wait(&mut self, until: Instant) -> io::Result<()>;
-
-    /// Returns when the bell was rung, or at `until`, whatever the socket has meanwhile. Blocks the thread,
-    /// which is less work than to park it.
-    fn pause(&mut self, until: Instant) -> io::Result<()>;
-}
-
-/// Blocks until a bell is rung, and hears it out, or until `until`.
-fn pause(bell: &EventBell, until: Instant) -> io::Result<()> {
-    let left = until.saturating_duration_since(Instant::now());
-    let timeout = timespec(left);
-    match poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&timeout)) {
-        Ok(0) | Err(Errno::INTR) => Ok(()),
-        Ok(_) => bell.hear_now(),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Turns until the token says stop.
@@ -63,6 +53,7 @@ fn pause(bell: &EventBell, until: Instant) -> io::Result<()> {
 pub(crate) async fn drive<C: Core>(
     shard: &mut ShardThread<C>,
     driver: &mut impl Driver,
+    nap: &Nap,
     stop: &StopToken,
 ) -> io::Result<()> {
     let mut rhythm = Rhythm::new(Instant::now());
@@ -76,8 +67,9 @@ pub(crate) async fn drive<C: Core>(
         if shard.fall_asleep() && !stop.is_stopped() {
             let until = shard.wake_at(turn.now);
             let waited = match rest {
-                Rest::Pause => driver.pause(until.min(turn.now + PERIOD)),
-                _ => driver.wait(until).await,
+                Rest::Pause => nap.pause(until.min(turn.now + PERIOD)),
+                Rest::Doze => nap.doze(until.min(turn.now + DOZE)),
+                Rest::Park | Rest::Skip => driver.wait(until).await,
             };
             match waited {
                 Ok(()) => failures = 0,
@@ -108,7 +100,9 @@ enum Rest {
     Skip,
     /// The rest of the period.
     Pause,
-    /// Sleep until something comes.
+    /// Sleep until something comes, which will be soon.
+    Doze,
+    /// Sleep until something comes, as an executor does.
     Park,
 }
 
@@ -125,7 +119,8 @@ impl Rhythm {
 
     fn rest(&mut self, turn: Turn) -> Rest {
         if !self.gathers(turn) {
-            Rest::Park
+            let quiet = turn.now.saturating_duration_since(self.traffic_last) >= DOZE;
+            if quiet { Rest::Park } else { Rest::Doze }
         } else if turn.now.elapsed() >= PERIOD {
             Rest::Skip
         } else {
@@ -188,20 +183,6 @@ mod tests {
     }
 
     #[test]
-    fn a_bell_ends_a_pause_and_is_heard_out() {
-        let bell = EventBell::new().expect("an eventfd");
-        antipode_relay::doorbell::Wake::wake(&bell);
-        let until = Instant::now() + Duration::from_secs(60);
-        pause(&bell, until).expect("no error");
-        assert!(Instant::now() < until, "it was rung");
-        bell.hear_now().expect("a silent bell does not block");
-        let until = Instant::now() + Duration::from_millis(50);
-        pause(&bell, until).expect("no error");
-        assert!(Instant::now() >= until, "it was heard out");
-        pause(&bell, Instant::now() - Duration::from_secs(1)).expect("late already");
-    }
-
-    #[test]
     fn the_end_of_traffic_ends_the_gathering() {
         let mut rhythm = Rhythm::new(Instant::now());
         let mut now = Instant::now();
@@ -211,5 +192,8 @@ mod tests {
         }
         assert!(rhythm.gathers(Turn { now: now + PERIOD, traffic: 0 }));
         assert!(!rhythm.gathers(Turn { now: now + GAP_MAX, traffic: 0 }));
+        let quiet = |after| Turn { now: now + after, traffic: 0 };
+        assert_eq!(rhythm.rest(quiet(DOZE / 2)), Rest::Doze);
+        assert_eq!(rhythm.rest(quiet(DOZE)), Rest::Park);
     }
 }
