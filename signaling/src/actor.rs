@@ -293,8 +293,9 @@ impl Actor {
                     Err(_) => break,
                 }
             }
-            self.model.tick(read_clocks());
-            self.model.settle();
+            let now = read_clocks();
+            self.model.tick(now);
+            self.model.settle(now);
             self.flush().await;
         }
     }

@@ -306,6 +306,15 @@ pub const STUN_TIMEOUT: Duration = Duration::from_secs(5);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a shard reports levels of its speakers.
 pub const LEVEL_INTERVAL: Duration = Duration::from_millis(400);
+/// A room of so many members learns in bundles who came and who went, unless they publish.
+pub const NEWS_ROOM_MIN: usize = 32;
+/// Messages a second that a room is told so in all, as long as that takes no longer than
+/// [`NEWS_INTERVAL_MAX`].
+pub const NEWS_PER_S: f64 = 500.0;
+/// The longest time from one bundle to the next.
+pub const NEWS_INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// Members in one bundle.
+pub const NEWS_BUNDLE_MAX: usize = 256;
 /// How often a shard reports the quality of its sessions.
 pub const QUALITY_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a shard publishes its counters.

@@ -1,7 +1,5 @@
 //! Coming in and going out.
 
-use std::sync::Arc;
-
 use antipode_base::command::{CloseReason, Command, OpenSession, Role};
 use antipode_base::ids::{MemberId, SessionId, TrackId};
 use antipode_base::limits::TOKEN_REFRESH;
@@ -223,8 +221,8 @@ impl Model {
         self.touch(id);
         let Some(member) = self.members.get(&id) else { return };
         if !member.permissions.hidden {
-            let message = ToClient::Members(Arc::from([view(member)]));
-            self.tell_room(member.room, Some(id), message);
+            let (room, view) = (member.room, view(member));
+            self.tell_of_soon(room, id, view, Some(id));
         }
     }
 
@@ -276,7 +274,11 @@ impl Model {
         gone.phase = None;
         gone.gone = Some(why);
         gone.version += 1;
-        self.tell_room(member.room, None, ToClient::Members(Arc::from([gone.clone()])));
+        if tracks.is_empty() {
+            self.tell_of_soon(member.room, id, gone.clone(), None);
+        } else {
+            self.tell_of(member.room, id, gone.clone(), None);
+        }
         self.remember_departed(member.room, gone, now);
     }
 

@@ -15,6 +15,7 @@ pub(crate) mod http;
 mod join;
 pub(crate) mod member;
 pub(crate) mod message;
+mod news;
 mod nodes;
 mod notices;
 pub(crate) mod program;
@@ -156,6 +157,8 @@ enum Timer {
     Grace(NodeId),
     /// The room's speakers.
     Speakers(RoomId),
+    /// Who came to the room and who went.
+    News(RoomId),
     /// The room's quality report, its size, its members' tokens.
     Report(RoomId),
 }
@@ -191,6 +194,8 @@ pub(crate) struct Model {
     resources: HashMap<String, MemberId>,
     /// Rooms that changed in this turn and have players.
     stirred: BTreeSet<RoomId>,
+    /// Rooms of which news wait since this turn.
+    restless: BTreeSet<RoomId>,
     /// Arrivals that no node can take yet.
     waiting: Vec<Waiting>,
     /// The number tells apart what is due at one instant.
@@ -218,6 +223,7 @@ impl Model {
             clients: HashMap::new(),
             resources: HashMap::new(),
             stirred: BTreeSet::new(),
+            restless: BTreeSet::new(),
             waiting: Vec::new(),
             timers: BTreeMap::new(),
             timer_count: 0,
@@ -233,8 +239,9 @@ impl Model {
     }
 
     /// Ends a turn: one memo for each member that changed in it, however often.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self, now: Now) {
         self.direct();
+        self.bundle(now);
         for id in std::mem::take(&mut self.dirty) {
             let Some(member) = self.members.get_mut(&id) else { continue };
             member.dirty = false;
@@ -261,6 +268,7 @@ impl Model {
                 Timer::Waiting(client) => self.end_wait(client, now),
                 Timer::Grace(node) => self.end_node_grace(node, now),
                 Timer::Speakers(room) => self.report_speakers(room, now),
+                Timer::News(room) => self.news_due(room, now),
                 Timer::Report(room) => self.report_room(room, now),
             }
         }
@@ -319,17 +327,32 @@ impl Model {
 
     /// Shows a member's new state to everybody who may see it, itself included.
     fn show(&mut self, id: MemberId) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        member.version += 1;
-        let room = member.room;
-        let hidden = member.permissions.hidden;
-        let message = ToClient::Members(Arc::from([view(member)]));
-        self.touch(id);
-        if hidden {
-            self.tell_member(id, message);
+        let Some((room, view)) = self.renew(id) else { return };
+        if view.permissions.hidden {
+            self.tell_member(id, ToClient::Members(Arc::from([view])));
         } else {
-            self.tell_room(room, None, message);
+            self.tell_of(room, id, view, None);
         }
+    }
+
+    /// The same where others have time to learn of it.
+    fn show_soon(&mut self, id: MemberId) {
+        let Some((room, view)) = self.renew(id) else { return };
+        self.tell_member(id, ToClient::Members(Arc::from([view.clone()])));
+        if !view.permissions.hidden && view.tracks.is_empty() {
+            self.tell_of_soon(room, id, view, Some(id));
+        } else if !view.permissions.hidden {
+            self.tell_of(room, id, view, Some(id));
+        }
+    }
+
+    /// A member changed: its room, and how it looks now.
+    fn renew(&mut self, id: MemberId) -> Option<(RoomId, MemberView)> {
+        let member = self.members.get_mut(&id)?;
+        member.version += 1;
+        let renewed = (member.room, view(member));
+        self.touch(id);
+        Some(renewed)
     }
 
     /// The member's memo is behind.

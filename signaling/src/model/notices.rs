@@ -128,7 +128,7 @@ impl Model {
             member.phase = Phase::Active;
             let perfect = Quality { session, loss_in: 0.0, loss_out: 0.0, rtt_ms: 0.0 };
             member.quality = Some((Grade::of(&perfect), now.at));
-            self.show(id);
+            self.show_soon(id);
         }
     }
 

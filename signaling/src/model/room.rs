@@ -7,12 +7,14 @@ use std::time::Instant;
 use antipode_base::command::Command;
 use antipode_base::ids::{MemberId, NodeId, RoomId, ShardId};
 use antipode_base::limits::{
-    LEVEL_INTERVAL, QUALITY_INTERVAL, RESUME_WINDOW, SIGNAL_PING_TIMEOUT, TOKEN_REFRESH,
+    LEVEL_INTERVAL, NEWS_ROOM_MIN, QUALITY_INTERVAL, RESUME_WINDOW, SIGNAL_PING_TIMEOUT,
+    TOKEN_REFRESH,
 };
 use serde::{Deserialize, Serialize};
 
 use super::member::{Member, Phase, Seat};
 use super::message::{MemberView, RoomView, SpeakerView, ToClient};
+use super::news::News;
 use super::quality::Grade;
 use super::speakers::Speakers;
 use super::{Model, Now, Timer};
@@ -49,6 +51,8 @@ pub(super) struct Room {
     pub players: usize,
     /// Who left within the last [`RESUME_WINDOW`].
     pub departed: VecDeque<(Instant, MemberView)>,
+    /// What it has not been told of its members yet.
+    pub news: News,
     /// What was last told of the room's size.
     pub told: Option<RoomView>,
 }
@@ -64,6 +68,7 @@ impl Room {
             speakers: Speakers::default(),
             players: 0,
             departed: VecDeque::new(),
+            news: News::default(),
             told: None,
         }
     }
@@ -222,17 +227,23 @@ impl Model {
     pub(super) fn report_room(&mut self, id: RoomId, now: Now) {
         let Some(room) = self.rooms.get(&id) else { return };
         let members: Vec<MemberId> = room.members.clone();
-        let grades: Arc<[(String, Grade)]> = members
-            .iter()
-            .filter_map(|id| {
-                let member = self.members.get(id)?;
-                let (grade, at) = member.quality.filter(|_| member.phase == Phase::Active)?;
-                let silent = now.at.duration_since(at) > SIGNAL_PING_TIMEOUT;
-                Some((member.sid.clone(), if silent { Grade::LOST } else { grade }))
-            })
-            .collect();
-        if !grades.is_empty() {
-            self.tell_room(id, None, ToClient::Quality(grades));
+        let mut shared = Vec::new();
+        for id in &members {
+            let Some(member) = self.members.get(id) else { continue };
+            let Some((grade, at)) = member.quality.filter(|_| member.phase == Phase::Active) else {
+                continue;
+            };
+            let silent = now.at.duration_since(at) > SIGNAL_PING_TIMEOUT;
+            let grade = (member.sid.clone(), if silent { Grade::LOST } else { grade });
+            // How well a viewer hears is its own concern, and there may be thousands of them.
+            if member.publishes() || members.len() < NEWS_ROOM_MIN {
+                shared.push(grade);
+            } else {
+                self.tell_member(*id, ToClient::Quality(Arc::from([grade])));
+            }
+        }
+        if !shared.is_empty() {
+            self.tell_room(id, None, ToClient::Quality(shared.into()));
         }
         let view = self.room_view(id);
         if let (Some(room), Some(view)) = (self.rooms.get_mut(&id), view)

@@ -2,6 +2,7 @@
 
 mod bandwidth;
 mod calls;
+mod crowds;
 mod resources;
 mod rules;
 mod survival;
@@ -79,7 +80,7 @@ impl Scene {
     }
 
     fn settle(&mut self) {
-        self.model.settle();
+        self.model.settle(self.now);
         while let Some(effect) = self.model.poll() {
             match effect {
                 Effect::Command { seat, command } => self.commands.push((seat.shard, command)),
