@@ -1,8 +1,10 @@
 //! One peer connection of a client: str0m with sources and sinks. It reads no clock and no socket.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use antipode_core::dtls::curves;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::format::Codec as Format;
 use str0m::media::{Direction, MediaKind, Mid, Pt, Rid, Simulcast, SimulcastLayer};
@@ -90,6 +92,7 @@ impl Peer {
     /// The address is none that ICE takes.
     pub fn new(local: SocketAddr, host: u32, now: Instant) -> Result<Self, String> {
         let mut rtc = Rtc::builder()
+            .set_crypto_provider(Arc::new(curves::provider()))
             .set_rtp_mode(true)
             .clear_codecs()
             .enable_opus(true, false)

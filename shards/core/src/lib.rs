@@ -30,8 +30,7 @@
 pub mod bench;
 mod data;
 mod demux;
-#[cfg(feature = "rsa")]
-mod dtls;
+pub mod dtls;
 mod effects;
 mod egress;
 mod forward;

@@ -38,7 +38,7 @@ pub(crate) fn take() -> Option<Keys> {
 /// The provider whose DTLS instances show their keys.
 pub(crate) fn provider() -> CryptoProvider {
     static PROVIDER: LazyLock<CryptoProvider> =
-        LazyLock::new(|| showing(str0m::crypto::from_feature_flags()));
+        LazyLock::new(|| showing(crate::dtls::curves::provider()));
     PROVIDER.clone()
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn provider() -> CryptoProvider {
 pub(crate) fn provider_rsa() -> CryptoProvider {
     static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(|| {
         let crypto = str0m::crypto::from_feature_flags();
-        showing(CryptoProvider { dtls_provider: &crate::dtls::OpenSsl, ..crypto })
+        showing(CryptoProvider { dtls_provider: &crate::dtls::rsa::OpenSsl, ..crypto })
     });
     PROVIDER.clone()
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use str0m::config::{CryptoProvider, DtlsCert};
 
 use super::*;
-use crate::dtls::OpenSsl;
-use crate::dtls::tests::rsa;
+use crate::dtls::rsa::OpenSsl;
+use crate::dtls::rsa::tests::rsa;
 
 /// A publisher of a video track with this certificate, which it describes as `described`.
 fn scene(cert: DtlsCert, described: &DtlsCert) -> Scene {

@@ -88,7 +88,7 @@ impl DtlsProvider for OpenSsl {
                 Err(error) => tracing::error!(%error, "no OpenSSL: peers with RSA cannot connect"),
             }
         }
-        str0m::crypto::from_feature_flags().dtls_provider.new_dtls(cert, now, version, mtu)
+        super::curves::provider().dtls_provider.new_dtls(cert, now, version, mtu)
     }
 }
 
