@@ -23,6 +23,8 @@ pub const RIDS: [&str; 3] = ["q", "h", "f"];
 const STEP: Duration = Duration::from_millis(1);
 /// How often a transport may want to go on at once.
 const ROUNDS_MAX: u32 = 16;
+/// So much before the transport's clock is before it.
+const BEFORE: Duration = Duration::from_nanos(1);
 /// Repeats are sought among so many packets of a layer.
 const SEND_BUFFER: usize = 1_024;
 
@@ -220,7 +222,15 @@ impl Peer {
         (sources.filter(|_| self.stage == Stage::Connected), self.deadline)
     }
 
-    /// Takes in a datagram; what is to be sent goes to `send`.
+    /// Something is about to be read: lets time pass.
+    pub fn begin(&mut self, now: Now) {
+        if self.rtc.handle_input(Input::Timeout(now.instant)).is_err() {
+            self.stage = Stage::Closed;
+        }
+    }
+
+    /// Takes in a datagram of those that were read together, after [`Peer::begin`] with the same time.
+    /// [`Peer::drain`] follows the last of them.
     pub fn receive(
         &mut self,
         now: Now,
@@ -231,10 +241,18 @@ impl Peer {
     ) {
         self.streams.see(datagram);
         let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) else { return };
-        if self.rtc.handle_input(Input::Receive(now.instant, receive)).is_err() {
+        // What came a moment before the transport's clock lets no time pass there, and that, with the
+        // polls of all that could be due, is half of what a packet costs.
+        let at = now.instant.checked_sub(BEFORE).unwrap_or(now.instant);
+        if self.rtc.handle_input(Input::Receive(at, receive)).is_err() {
             self.stage = Stage::Closed;
         }
-        self.drain(now, tallies, send);
+        // It keeps one packet of media, so this is fetched before the next comes.
+        if is_media(datagram) {
+            self.fetch(now, tallies, send);
+        } else {
+            self.drain(now, tallies, send);
+        }
     }
 
     /// Lets time pass: media that is due, then the transport.
@@ -261,9 +279,7 @@ impl Peer {
             }
             self.written = written;
         }
-        if self.rtc.handle_input(Input::Timeout(now.instant)).is_err() {
-            self.stage = Stage::Closed;
-        }
+        self.begin(now);
         self.drain(now, tallies, send);
     }
 
@@ -295,8 +311,28 @@ impl Peer {
         params.iter().find(|params| params.spec().codec == format).map(|params| params.pt())
     }
 
+    /// Polls until a packet of media came out, or nothing is left.
+    fn fetch(&mut self, now: Now, tallies: &mut Tallies, send: &mut impl FnMut(SocketAddr, &[u8])) {
+        while self.stage != Stage::Closed {
+            match self.rtc.poll_output() {
+                Ok(Output::Event(event @ Event::RtpPacket(_))) => {
+                    return self.event(now, event, tallies);
+                }
+                Ok(Output::Event(event)) => self.event(now, event, tallies),
+                Ok(Output::Transmit(transmit)) => send(transmit.destination, &transmit.contents),
+                Ok(Output::Timeout(_)) => return,
+                Err(_) => self.stage = Stage::Closed,
+            }
+        }
+    }
+
     /// Polls to the timeout. The only place that does.
-    fn drain(&mut self, now: Now, tallies: &mut Tallies, send: &mut impl FnMut(SocketAddr, &[u8])) {
+    pub fn drain(
+        &mut self,
+        now: Now,
+        tallies: &mut Tallies,
+        send: &mut impl FnMut(SocketAddr, &[u8]),
+    ) {
         let mut rounds = 0;
         while self.stage != Stage::Closed {
             match self.rtc.poll_output() {
@@ -357,6 +393,11 @@ impl Peer {
         };
         self.streams.take(&arrival, tallies);
     }
+}
+
+/// RTP, by its first bytes (RFC 7983, and RFC 5761 §4: RTCP's types are 192 to 223).
+pub(crate) fn is_media(datagram: &[u8]) -> bool {
+    matches!(datagram, [first, kind, ..] if first >> 6 == 2 && !(192..=223).contains(kind))
 }
 
 fn format_of(codec: Codec) -> Format {

@@ -21,7 +21,7 @@ use socket2::Socket;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::peer::{Peer, Stage, Wanted};
-use crate::clock::{Clock, host_tag};
+use crate::clock::{Clock, Now, host_tag};
 use crate::sink::pulse::Pulses;
 use crate::sink::stream::{StreamReport, Streams, Tallies};
 
@@ -183,6 +183,7 @@ impl Worker {
             let now = self.clock.now();
             let Slot { peer, socket, .. } = &mut **slot;
             let (tallies, unsent) = (&mut self.tallies, &mut self.unsent);
+            peer.begin(now);
             let mut send = |to, bytes: &[u8]| *unsent += u64::from(!send(socket, to, bytes));
             let take = |source, datagram: &[u8]| {
                 peer.receive(now, source, datagram, tallies, &mut send);
@@ -194,6 +195,7 @@ impl Worker {
                 Ok(false) | Err(_) => break,
             }
         }
+        self.with(id, |peer, now, tallies, mut send| peer.drain(now, tallies, &mut send));
         self.settle(id);
     }
 
@@ -249,12 +251,21 @@ impl Worker {
     }
 
     fn tick(&mut self, id: usize) {
+        self.with(id, |peer, now, tallies, mut send| peer.tick(now, tallies, &mut send));
+    }
+
+    /// Lets a peer do something at this time, with its socket.
+    fn with(
+        &mut self,
+        id: usize,
+        work: impl FnOnce(&mut Peer, Now, &mut Tallies, &mut dyn FnMut(SocketAddr, &[u8])),
+    ) {
         let Some(Some(slot)) = self.slots.get_mut(id) else { return };
         let now = self.clock.now();
         let Slot { peer, socket, .. } = &mut **slot;
         let unsent = &mut self.unsent;
         let mut send = |to, bytes: &[u8]| *unsent += u64::from(!send(socket, to, bytes));
-        peer.tick(now, &mut self.tallies, &mut send);
+        work(peer, now, &mut self.tallies, &mut send);
     }
 
     /// Does what it was told. Returns whether the thread is to end.

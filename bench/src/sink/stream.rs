@@ -11,6 +11,7 @@
 
 use serde::Serialize;
 
+use crate::client::peer::is_media;
 use crate::media::codec::{self, Codec};
 use crate::media::mark::{Mark, Unread};
 use crate::sink::pulse::{Pulse, Pulses};
@@ -124,11 +125,9 @@ pub struct Streams {
 impl Streams {
     /// Takes a look at a datagram before the transport gets it.
     pub fn see(&mut self, datagram: &[u8]) {
-        // RFC 7983: RTP and RTCP begin with 128 to 191; RFC 5761 §4: RTCP types are 192 to 223.
-        let Some(head) = datagram.first_chunk::<12>() else { return };
-        if head[0] >> 6 != 2 || (192..=223).contains(&head[1]) {
+        let Some(head) = datagram.first_chunk::<12>().filter(|head| is_media(*head)) else {
             return;
-        }
+        };
         let seq = u16::from_be_bytes([head[2], head[3]]);
         let ssrc = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
         let known = self.wires.iter_mut().position(|wire| wire.ssrc == ssrc);

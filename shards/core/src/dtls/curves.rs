@@ -70,7 +70,7 @@ struct Instance(Dtls);
 
 impl fmt::Debug for Instance {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Instance")
+        out.write_str("Curves")
     }
 }
 

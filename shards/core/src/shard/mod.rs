@@ -69,6 +69,8 @@ struct Ending {
 /// See the crate's documentation.
 pub struct Shard {
     config: ShardConfig,
+    /// The origin of its beats: when the first timer was set.
+    origin: Option<Instant>,
     setup: SessionSetup,
     sessions: Slab<Session>,
     by_id: IdMap<SessionId, usize>,
@@ -102,6 +104,7 @@ impl Shard {
     pub(crate) fn with_setup(config: ShardConfig, setup: SessionSetup) -> Self {
         Shard {
             setup,
+            origin: None,
             sessions: Slab::new(),
             by_id: IdMap::default(),
             rooms: IdMap::default(),

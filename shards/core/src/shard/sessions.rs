@@ -24,6 +24,11 @@ use crate::timers::Reason;
 /// No timer is set nearer than this: what is due together is done together.
 const TIMER_STEP: Duration = Duration::from_millis(1);
 
+/// What is due no sooner than this can wait for the next beat of the shard, so that a thousand quiet sessions
+/// wake it ten times a second.
+const FAR: Duration = Duration::from_millis(250);
+const BEAT: Duration = Duration::from_millis(100);
+
 /// How long a description takes from us to the client and into its browser, beyond what media takes.
 const DESCRIBED: Duration = Duration::from_millis(60);
 
@@ -116,12 +121,14 @@ impl Shard {
 
     /// Sets the timer of a session, or puts it into line for the end of the turn.
     fn arm(&mut self, key: usize, now: Instant) {
+        let origin = *self.origin.get_or_insert(now);
         let Some(session) = self.sessions.get_mut(key) else { return };
         let due = session.deadline.max(now + TIMER_STEP);
         if session.dirty {
             self.enqueue(key);
         } else if session.armed.is_none_or(|armed| due < armed) {
             session.armed = Some(due);
+            let due = on_beat(origin, due, now);
             self.timers.set(due, Reason::Session(key, session.id));
         }
     }
@@ -154,6 +161,7 @@ impl Shard {
     }
 
     pub(super) fn session_due(&mut self, key: usize, id: SessionId, now: Instant) {
+        let origin = *self.origin.get_or_insert(now);
         let Some(session) = self.sessions.get_mut(key).filter(|session| session.id == id) else {
             return;
         };
@@ -162,7 +170,8 @@ impl Shard {
             self.enqueue(key);
         } else {
             session.armed = Some(session.deadline);
-            self.timers.set(session.deadline, Reason::Session(key, id));
+            let due = on_beat(origin, session.deadline, now);
+            self.timers.set(due, Reason::Session(key, id));
         }
     }
 
@@ -329,5 +338,30 @@ impl Shard {
             }
         }
         self.fx.notices.push_back(Notice::SessionEnded { session: session.id, reason });
+    }
+}
+
+/// When to do what is due then: what is far, with all else of that time.
+fn on_beat(origin: Instant, due: Instant, now: Instant) -> Instant {
+    if due < now + FAR {
+        return due;
+    }
+    let beats = due.duration_since(origin).as_micros().div_ceil(BEAT.as_micros());
+    // More beats than 32 bits hold come in thirteen years.
+    origin + BEAT * u32::try_from(beats).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_far_is_done_together_and_what_is_near_in_time() {
+        let origin = Instant::now();
+        let at = |ms| origin + Duration::from_millis(ms);
+        assert_eq!(on_beat(origin, at(1_249), at(1_000)), at(1_249));
+        assert_eq!(on_beat(origin, at(1_250), at(1_000)), at(1_300));
+        assert_eq!(on_beat(origin, at(1_300), at(1_000)), at(1_300));
+        assert_eq!(on_beat(origin, at(6_001), at(1_000)), at(6_100));
     }
 }
