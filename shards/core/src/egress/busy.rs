@@ -29,6 +29,8 @@ const PICTURE: Duration = Duration::from_millis(25);
 /// The shortest wait of the later half, and how much longer it must be than that of the earlier half.
 const WAIT: Duration = Duration::from_millis(30);
 const GROWTH: Duration = Duration::from_millis(20);
+/// Arrivals for which there is always room.
+const ROOM_KEPT: usize = 64;
 /// The floor of the delay rises by this much of the time that passes, as clocks drift apart.
 const FLOOR_RISE: f64 = 0.005;
 
@@ -69,7 +71,7 @@ impl Busy {
         let wait_us = behind_us - floor_us as i64;
         self.wait_us = wait_us;
         if wait_us < IDLE.as_micros() as i64 {
-            return self.stretch.clear();
+            return self.forget();
         }
         let old = |first: &Arrival| at_us - first.at_us > WINDOW.as_micros() as i64;
         while self.stretch.front().is_some_and(old) || self.stretch.len() == BUSY_PACKETS_MAX {
@@ -113,7 +115,13 @@ impl Busy {
 
     /// What was seen has been answered; more needs new evidence.
     pub(crate) fn answered(&mut self) {
+        self.forget();
+    }
+
+    /// Begins a new stretch; what a long one needed of memory goes back.
+    fn forget(&mut self) {
         self.stretch.clear();
+        self.stretch.shrink_to(ROOM_KEPT);
     }
 }
 
