@@ -22,7 +22,7 @@ const WATCH_AGAIN: u64 = 5;
 
 /// Where the fan-out loop puts what it forwards.
 struct Exits<'a> {
-    sessions: &'a mut Slab<Session>,
+    sessions: &'a mut Slab<Box<Session>>,
     dirty: &'a mut Vec<usize>,
     turn: &'a mut Vec<Packet>,
     now: Instant,

@@ -72,7 +72,8 @@ pub struct Shard {
     /// The origin of its beats: when the first timer was set.
     origin: Option<Instant>,
     setup: SessionSetup,
-    sessions: Slab<Session>,
+    /// Boxed: the table grows, and they are 15 KiB each.
+    sessions: Slab<Box<Session>>,
     by_id: IdMap<SessionId, usize>,
     rooms: IdMap<RoomId, Room>,
     demux: Demux,

@@ -46,7 +46,8 @@ impl Shard {
         }
         let credentials = self.setup.credentials();
         let rtc = self.setup.build(open.rsa, credentials.clone(), now);
-        let key = self.sessions.insert(Session::new(open, rtc, credentials.clone(), now));
+        let session = Box::new(Session::new(open, rtc, credentials.clone(), now));
+        let key = self.sessions.insert(session);
         self.by_id.insert(open.session, key);
         self.demux.add_ufrag(&credentials.ufrag, key);
         let room = self.rooms.entry(open.room).or_default();
