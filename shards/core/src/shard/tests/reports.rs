@@ -77,3 +77,23 @@ fn who_sends_or_reports_is_there_without_a_check() {
         .collect();
     assert_eq!(ended, [3], "it alone said nothing for 30 s");
 }
+
+#[test]
+fn what_a_viewer_cannot_decode_is_dropped_once_and_not_counted_as_sent() {
+    let mut scene = Scene::new();
+    scene.open(0);
+    scene.publish(0, 1, Kind::Video, "cam");
+    scene.offer(0, &[(MediaKind::Video, Direction::SendOnly, "cam")]);
+    let rtc = Rtc::builder().set_rtp_mode(true).clear_codecs().enable_h264(true).build(scene.now);
+    let place = (Transport::Udp, SocketAddr::from(([10, 0, 1, 2], 5_000)));
+    scene.open_with(1, Role::Both, rtc, place);
+    scene.subscribe(1, 1, Kind::Video);
+    scene.offer(1, &[(MediaKind::Video, Direction::RecvOnly, "x")]);
+    scene.pass(Duration::from_millis(500));
+    let mid = scene.mid(0);
+    scene.send(0, mid, 1, KEY);
+    let stats = scene.shard.stats();
+    assert_eq!((stats.packets_in, stats.packets_out), (1, 0));
+    assert_eq!(stats.drops.get(DropReason::CodecNotNegotiated), 1);
+    assert!(scene.clients[1].packets.is_empty());
+}
