@@ -75,6 +75,8 @@ pub(crate) struct Session {
     pub(crate) heard: bool,
     /// When str0m, or one of our own timeouts, wants to be called.
     pub(crate) deadline: Instant,
+    /// When str0m does.
+    transport_at: Instant,
     /// For which time the shard's timer is set.
     pub(crate) armed: Option<Instant>,
     /// Whether str0m holds something that the end of the turn must drain.
@@ -129,6 +131,7 @@ impl Session {
             claimed: now,
             heard: false,
             deadline: now,
+            transport_at: now,
             armed: None,
             dirty: true,
             queued: false,
@@ -200,16 +203,19 @@ impl Session {
             fx.ended = Some(EndReason::TimedOut);
             return;
         }
-        if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
-            fx.ended = Some(end_reason(&error));
-            return;
+        // Our own timeouts come more often, each millisecond where pictures are paced.
+        if self.dirty || self.transport_at <= now {
+            if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
+                fx.ended = Some(end_reason(&error));
+                return;
+            }
+            self.drain(now, fx);
         }
-        self.drain(now, fx);
         self.egress.reports(now, |report| fx.send(report));
         if self.egress.probe_at().is_some_and(|at| at <= now) {
             self.egress.probe(now, |padding| fx.send(padding));
         }
-        self.set_deadline(self.deadline);
+        self.set_deadline(self.transport_at);
     }
 
     fn set_deadline(&mut self, deadline: Instant) {
@@ -236,8 +242,9 @@ impl Session {
         self.dirty = false;
         loop {
             match self.rtc.poll_output() {
-                Ok(Output::Timeout(deadline)) => {
-                    self.set_deadline(deadline);
+                Ok(Output::Timeout(at)) => {
+                    self.transport_at = at;
+                    self.set_deadline(at);
                     break;
                 }
                 Ok(Output::Transmit(transmit)) => {
