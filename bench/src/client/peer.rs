@@ -241,14 +241,16 @@ impl Peer {
     ) {
         self.streams.see(datagram);
         let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) else { return };
-        // What came a moment before the transport's clock lets no time pass there, and that, with the
+        let media = is_media(datagram);
+        // Media that came a moment before the transport's clock lets no time pass there, and that, with the
         // polls of all that could be due, is half of what a packet costs.
-        let at = now.instant.checked_sub(BEFORE).unwrap_or(now.instant);
+        let before = now.instant.checked_sub(BEFORE).filter(|_| media);
+        let at = before.unwrap_or(now.instant);
         if self.rtc.handle_input(Input::Receive(at, receive)).is_err() {
             self.stage = Stage::Closed;
         }
         // It keeps one packet of media, so this is fetched before the next comes.
-        if is_media(datagram) {
+        if media {
             self.fetch(now, tallies, send);
         } else {
             self.drain(now, tallies, send);

@@ -162,7 +162,6 @@ impl Shard {
     }
 
     pub(super) fn session_due(&mut self, key: usize, id: SessionId, now: Instant) {
-        let origin = *self.origin.get_or_insert(now);
         let Some(session) = self.sessions.get_mut(key).filter(|session| session.id == id) else {
             return;
         };
@@ -170,9 +169,7 @@ impl Shard {
         if session.deadline <= now {
             self.enqueue(key);
         } else {
-            session.armed = Some(session.deadline);
-            let due = on_beat(origin, session.deadline, now);
-            self.timers.set(due, Reason::Session(key, id));
+            self.arm(key, now);
         }
     }
 
