@@ -59,7 +59,7 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback");
         let peer = UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback");
         let to = socket.local_addr().expect("it is bound");
-        let send = move || drop(peer.send_to(&[1], to).expect("loopback takes it"));
+        let send = move || assert_eq!(peer.send_to(&[1], to).expect("loopback takes it"), 1);
         (Nap::new(socket.into(), bell.clone()), send, bell)
     }
 
