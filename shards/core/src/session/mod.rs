@@ -77,8 +77,8 @@ pub(crate) struct Session {
     pub(crate) deadline: Instant,
     /// When str0m does.
     transport_at: Instant,
-    /// For which time the shard's timer is set.
-    pub(crate) armed: Option<Instant>,
+    /// To which time the shard's timer is set, and for which deadline.
+    pub(crate) armed: Option<(Instant, Instant)>,
     /// Whether str0m holds something that the end of the turn must drain.
     pub(crate) dirty: bool,
     /// Whether the shard knows that.

@@ -124,13 +124,18 @@ impl Shard {
     fn arm(&mut self, key: usize, now: Instant) {
         let origin = *self.origin.get_or_insert(now);
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let due = session.deadline.max(now + TIMER_STEP);
-        if session.dirty {
-            self.enqueue(key);
-        } else if session.armed.is_none_or(|armed| due < armed) {
-            session.armed = Some(due);
-            let due = on_beat(origin, due, now);
-            self.timers.set(due, Reason::Session(key, session.id));
+        let due = session.deadline;
+        // What is past and waits for its beat would hide what becomes due before that: now is as good.
+        let waits = session.armed.is_some_and(|(at, of)| of == due && due <= now && now < at);
+        if session.dirty || waits {
+            session.armed = session.armed.filter(|_| !waits);
+            return self.enqueue(key);
+        }
+        let at = on_beat(origin, due.max(now + TIMER_STEP), now);
+        // What was far when its timer was set may be near by now, and still waits for its beat.
+        if session.armed.is_none_or(|(armed, of)| at < armed && due != of) {
+            session.armed = Some((at, due));
+            self.timers.set(at, Reason::Session(key, session.id));
         }
     }
 

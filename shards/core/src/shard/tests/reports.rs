@@ -97,3 +97,27 @@ fn what_a_viewer_cannot_decode_is_dropped_once_and_not_counted_as_sent() {
     assert_eq!(stats.drops.get(DropReason::CodecNotNegotiated), 1);
     assert!(scene.clients[1].packets.is_empty());
 }
+
+#[test]
+fn what_becomes_due_before_a_beat_does_not_wait_for_it() {
+    let mut scene = call();
+    let deadlines = |scene: &Scene| scene.shard.sessions[1].armed.expect("it is armed");
+    let found = (0..500).any(|_| {
+        scene.pass(Duration::from_millis(10));
+        let (beat, due) = deadlines(&scene);
+        due == scene.shard.sessions[1].deadline && beat > due + Duration::from_millis(20)
+    });
+    assert!(found, "a deadline that was far waits for a beat behind it");
+    // The deadline is past, its beat is not.
+    let (beat, due) = deadlines(&scene);
+    scene.now = due + Duration::from_millis(1);
+    let soon = scene.now + Duration::from_millis(5);
+    assert!(soon < beat);
+    let now = scene.now;
+    scene.shard.guarded(1, now, |session, _, _| session.want_allocation(soon));
+    // It is in line for the end of the turn.
+    assert!(scene.shard.sessions[1].queued);
+    scene.settle();
+    let next = scene.shard.sessions[1].armed.map(|(at, _)| at);
+    assert!(next.is_some_and(|at| at > scene.now));
+}
