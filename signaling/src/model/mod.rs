@@ -339,10 +339,8 @@ impl Model {
     fn show_soon(&mut self, id: MemberId) {
         let Some((room, view)) = self.renew(id) else { return };
         self.tell_member(id, ToClient::Members(Arc::from([view.clone()])));
-        if !view.permissions.hidden && view.tracks.is_empty() {
+        if !view.permissions.hidden {
             self.tell_of_soon(room, id, view, Some(id));
-        } else if !view.permissions.hidden {
-            self.tell_of(room, id, view, Some(id));
         }
     }
 

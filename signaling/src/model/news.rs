@@ -4,8 +4,6 @@
 //! together would cause a million messages; so what concerns members that publish nothing waits for the
 //! next bundle, the longer the larger the room is. Whoever publishes is shown at once everywhere.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antipode_base::ids::{MemberId, RoomId};
@@ -17,7 +15,9 @@ use super::{Model, Now, Timer};
 /// What a room has not been told yet.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    waiting: BTreeMap<MemberId, MemberView>,
+    /// In the order in which it is to be told: of one who left and came back under its identity the end
+    /// goes before the beginning, or clients would take the end for the new one's.
+    waiting: Vec<(MemberId, MemberView)>,
     /// No bundle before this.
     next: Option<Instant>,
     armed: bool,
@@ -29,7 +29,8 @@ fn interval(members: usize) -> Duration {
 }
 
 impl Model {
-    /// Tells a room, but for one, of a member now.
+    /// Tells a room, but for one, of a member now; before it, what the room does not know of earlier members
+    /// of that identity.
     pub(super) fn tell_of(
         &mut self,
         room: RoomId,
@@ -37,14 +38,18 @@ impl Model {
         view: MemberView,
         but: Option<MemberId>,
     ) {
-        if let Some(room) = self.rooms.get_mut(&room) {
-            // What waits is older than this.
-            room.news.waiting.remove(&id);
-        }
-        self.tell_room(room, but, ToClient::Members(Arc::from([view])));
+        let Some(entry) = self.rooms.get_mut(&room) else { return };
+        let same = |of: &MemberView| of.who.identity == view.who.identity;
+        let waiting = &mut entry.news.waiting;
+        let earlier = waiting.extract_if(.., |(_, of)| same(of));
+        // What waits of itself is older than this.
+        let earlier = earlier.filter(|(of, _)| *of != id).map(|(_, of)| of);
+        let mut views: Vec<MemberView> = earlier.collect();
+        views.push(view);
+        self.tell_room(room, but, ToClient::Members(views.into()));
     }
 
-    /// Tells a room, but for one, of a member that publishes nothing: now, or with the next bundle.
+    /// Tells a room, but for one, of a member: now, or, if it publishes nothing, with the next bundle.
     pub(super) fn tell_of_soon(
         &mut self,
         room: RoomId,
@@ -53,8 +58,9 @@ impl Model {
         but: Option<MemberId>,
     ) {
         match self.rooms.get_mut(&room) {
-            Some(entry) if entry.members.len() >= NEWS_ROOM_MIN => {
-                entry.news.waiting.insert(id, view);
+            Some(entry) if view.tracks.is_empty() && entry.members.len() >= NEWS_ROOM_MIN => {
+                entry.news.waiting.retain(|(of, _)| *of != id);
+                entry.news.waiting.push((id, view));
                 self.restless.insert(room);
             }
             _ => self.tell_of(room, id, view, but),
@@ -91,9 +97,9 @@ impl Model {
             return;
         }
         room.news.next = Some(now.at + interval(room.members.len()));
-        let views: Vec<MemberView> = waiting.into_values().collect();
+        let views: Vec<MemberView> = waiting.into_iter().map(|(_, view)| view).collect();
         for bundle in views.chunks(NEWS_BUNDLE_MAX) {
-            self.tell_room(id, None, ToClient::Members(Arc::from(bundle)));
+            self.tell_room(id, None, ToClient::Members(bundle.into()));
         }
     }
 }

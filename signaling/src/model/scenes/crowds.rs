@@ -100,3 +100,31 @@ fn how_well_a_viewer_hears_is_its_own_concern() {
         assert_eq!(told, want);
     }
 }
+
+/// What a client makes of all that it was told of an identity: whether it is there.
+fn present(told: Vec<ToClient>, identity: &str) -> Option<bool> {
+    let (_, views) = news(told);
+    views.iter().rfind(|view| view.who.identity == identity).map(|view| view.gone.is_none())
+}
+
+#[test]
+fn who_leaves_and_comes_back_at_once_is_there() {
+    // Ids are drawn at random: their order must not decide.
+    for back in 0..20 {
+        let mut scene = Scene::new();
+        let first = scene.join("hall", "first");
+        crowd(&mut scene, NEWS_ROOM_MIN * 2);
+        scene.pass(NEWS_INTERVAL_MAX);
+        scene.join("hall", "somebody");
+        scene.take_told(&first);
+        // Its first self is told to go when it comes again.
+        let identity = format!("viewer-{back}");
+        let again = scene.join("hall", &identity);
+        if back % 2 == 1 {
+            scene.publish(&again, camera());
+            assert_eq!(present(scene.told(&first), &identity), Some(true), "{identity} publishes");
+        }
+        scene.pass(NEWS_INTERVAL_MAX);
+        assert_eq!(present(scene.take_told(&first), &identity), Some(true), "{identity}");
+    }
+}
