@@ -15,7 +15,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 use crate::clock::Now;
 use crate::media::codec::Codec;
 use crate::media::source::{Shape, Source, Written};
-use crate::sink::stream::{Arrival, Streams, Tallies};
+use crate::sink::stream::{Arrival, Streams, Tallies, is_media};
 
 /// The rids of a simulcast, smallest first, as browsers' SDKs name them.
 pub const RIDS: [&str; 3] = ["q", "h", "f"];
@@ -395,11 +395,6 @@ impl Peer {
         };
         self.streams.take(&arrival, tallies);
     }
-}
-
-/// RTP, by its first bytes (RFC 7983, and RFC 5761 §4: RTCP's types are 192 to 223).
-pub(crate) fn is_media(datagram: &[u8]) -> bool {
-    matches!(datagram, [first, kind, ..] if first >> 6 == 2 && !(192..=223).contains(kind))
 }
 
 fn format_of(codec: Codec) -> Format {

@@ -11,12 +11,16 @@
 
 use serde::Serialize;
 
-use crate::client::peer::is_media;
 use crate::media::codec::{self, Codec};
 use crate::media::mark::{Mark, Unread};
 use crate::sink::pulse::{Pulse, Pulses};
 use crate::sink::tally::{Counts, Tally};
 use crate::sink::window::{Seen, Window};
+
+/// RTP, by its first bytes (RFC 7983, and RFC 5761 §4: RTCP's types are 192 to 223).
+pub(crate) fn is_media(datagram: &[u8]) -> bool {
+    matches!(datagram, [first, kind, ..] if first >> 6 == 2 && !(192..=223).contains(kind))
+}
 
 /// Streams of one receiver that are told apart; a meeting's viewer has one for each track.
 const STREAMS_MAX: usize = 1_024;
