@@ -1,6 +1,6 @@
 //! How a shard waits. The loop is one for all drivers; a driver only parks the thread.
 //!
-//! Being woken in io_uring costs 40 to 100 µs of CPU, in ppoll(2) about 10, and looking for the next datagram
+//! Being woken in io_uring costs 40 to 100 µs of CPU, in ppoll(2) less, and looking for the next datagram
 //! without a pause the whole core. So a shard that has traffic naps outside its executor, which has no other
 //! task, and a shard to which datagrams come close together lets them gather in its socket for a
 //! moment: it sleeps for the rest of a short period and then takes them all. A turn that lasts longer than

@@ -1,5 +1,5 @@
-//! Waiting with ppoll(2), for as long as traffic flows: a wake-up from it costs a fraction of one from
-//! io_uring, and a tenth of one that goes through an executor.
+//! Waiting with ppoll(2), for as long as traffic flows: with eighty viewers, of a packet's CPU a fifth less
+//! than by way of an executor and io_uring.
 
 use std::io;
 use std::os::fd::OwnedFd;
