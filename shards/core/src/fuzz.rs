@@ -7,13 +7,13 @@ use antipode_relay::packet::Shape;
 use str0m::config::CryptoProvider;
 
 use crate::egress::estimator::{Estimator, Watched};
-use crate::egress::keys;
 use crate::egress::rtcp::{self, Feedback};
 use crate::payload::dependency::{self, DESCRIPTOR_MAX, Descriptor, Structure};
 use crate::payload::{allocation, vp8, vp9};
 use crate::session::config::SessionSetup;
 use crate::session::descriptors;
 use crate::shard::{Shard, ShardConfig};
+use crate::srtp::keys;
 use crate::{data, payload, red, sdp};
 
 /// A shard with another cipher library: one that seals nothing lets a fuzzer in behind the seal.

@@ -22,6 +22,7 @@
 //! | `red` | redundant sound: taking RFC 2198 apart, making it, mending losses with it |
 //! | `sdp` | what str0m does not read or write of a description |
 //! | `dtls` | DTLS with peers whose certificate has an RSA key |
+//! | `srtp` | its keys, for those who open and seal past str0m |
 //! | `data` | who a data packet is from and for |
 //! | `levels`, `room`, `timers`, `effects`, `io` | small tables |
 #![forbid(unsafe_code)]
@@ -44,6 +45,7 @@ mod room;
 mod sdp;
 mod session;
 mod shard;
+pub mod srtp;
 mod timers;
 
 pub use demux::shard_in_stun;

@@ -11,8 +11,6 @@
 //!
 //! | file | what it owns |
 //! | --- | --- |
-//! | `keys` | how DTLS's keys reach us |
-//! | `seal` | SRTP and SRTCP |
 //! | `wire` | RTP headers with extensions |
 //! | `rtcp` | reading feedback, writing sender reports |
 //! | `feedback` | what feedback leads to |
@@ -25,13 +23,11 @@
 mod busy;
 pub(crate) mod estimator;
 mod feedback;
-pub(crate) mod keys;
 pub(crate) mod lane;
 pub(crate) mod pacer;
 mod probe;
 mod redundancy;
 pub(crate) mod rtcp;
-mod seal;
 mod trend;
 pub(crate) mod wire;
 
@@ -49,12 +45,12 @@ use crate::forward::Rewrite;
 use crate::io::{Datagram, Transmit, Transport};
 use crate::payload::dependency::DESCRIPTOR_MAX;
 use crate::session::codecs::PayloadTypes;
+use crate::srtp::Seal;
+use crate::srtp::keys::Keys;
 use estimator::{Estimator, Watched};
 pub(crate) use feedback::{Heard, Repeat};
-use keys::Keys;
 use lane::Lane;
 use probe::{Prober, Step};
-use seal::Seal;
 use wire::Header;
 
 /// Padding of one packet of a probe (RFC 3550 §5.1: its length fits one byte).

@@ -14,10 +14,10 @@ use str0m::net::TcpType;
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, IceCreds, Rtc};
 
-use crate::egress::keys;
 use crate::forward::Rewriter;
 use crate::session::{allocations, descriptors};
 use crate::shard::ShardConfig;
+use crate::srtp::keys;
 
 /// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that survives every URL and log.
 const ICE_CHARS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

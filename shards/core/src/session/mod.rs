@@ -30,11 +30,12 @@ use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Event, IceCreds, Input, Output, Rtc, RtcError};
 
 use crate::effects::Effects;
+use crate::egress::Egress;
 use crate::egress::pacer::Pacer;
-use crate::egress::{Egress, keys};
 use crate::forward::allocation::Climb;
 use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::payload;
+use crate::srtp::keys;
 use channels::Channels;
 use codecs::CodecTable;
 use descriptors::Structures;

@@ -1,4 +1,4 @@
-//! SRTP and SRTCP of our own egress (RFC 3711, RFC 7714): sealing RTP and RTCP, opening RTCP.
+//! SRTP and SRTCP (RFC 3711, RFC 7714): sealing RTP and RTCP, opening RTCP.
 //!
 //! ```text
 //!   |<---------- authenticated ---------->|
@@ -8,28 +8,16 @@
 //!   | first 8 bytes of RTCP | the rest    | E, index | tag |   HMAC-SHA1
 //! ```
 //!
-//! The block ciphers are those of the provider that str0m uses too. Every SSRC has exactly one sealer:
+//! Every SSRC has exactly one sealer:
 //! ours for what viewers get, str0m's for the reports that it writes to publishers.
 
 use antipode_base::limits::RTCP_SENDERS_MAX;
-use str0m::crypto::dtls::SrtpProfile;
 use str0m::crypto::{
-    AeadAes128Gcm, AeadAes128GcmCipher, AeadAes256Gcm, AeadAes256GcmCipher, Aes128CmSha1_80,
-    Aes128CmSha1_80Cipher, CryptoProvider, Sha1HmacProvider,
+    AeadAes128Gcm, AeadAes256Gcm, Aes128CmSha1_80, CryptoProvider, Sha1HmacProvider,
 };
 
+use super::cipher::{Cipher, Master, RTCP, RTP};
 use super::keys::Keys;
-
-/// RFC 3711 §4.3.2.
-#[derive(Clone, Copy)]
-enum Label {
-    RtpKey = 0,
-    RtpAuth = 1,
-    RtpSalt = 2,
-    RtcpKey = 3,
-    RtcpAuth = 4,
-    RtcpSalt = 5,
-}
 
 /// Bytes that the CTR implementation wants behind its output.
 const CTR_SLACK: usize = 15;
@@ -37,14 +25,8 @@ const CTR_SLACK: usize = 15;
 const SRTCP_INDEX: usize = 4;
 const ENCRYPTED: u32 = 1 << 31;
 
-enum Cipher {
-    Gcm128 { salt: [u8; 12], aead: Box<dyn AeadAes128GcmCipher> },
-    Gcm256 { salt: [u8; 12], aead: Box<dyn AeadAes256GcmCipher> },
-    Cm { salt: [u8; 14], auth: [u8; 20], ctr: Box<dyn Aes128CmSha1_80Cipher> },
-}
-
 /// Both directions of one session.
-pub(crate) struct Seal {
+pub struct Seal {
     rtp: Cipher,
     rtcp: Cipher,
     rtcp_in: Cipher,
@@ -62,29 +44,12 @@ impl std::fmt::Debug for Seal {
 
 impl Seal {
     /// `None` for a profile that we do not offer, or material of the wrong length.
-    pub(crate) fn new(provider: &CryptoProvider, keys: &Keys) -> Option<Self> {
-        let (key, salt) = match keys.profile {
-            SrtpProfile::AES128_CM_SHA1_80 => (16, 14),
-            SrtpProfile::AEAD_AES_128_GCM => (16, 12),
-            SrtpProfile::AEAD_AES_256_GCM => (32, 12),
-            _ => return None,
-        };
-        let material = &keys.material;
-        if material.len() != 2 * (key + salt) {
-            return None;
-        }
-        let side = |client: bool| {
-            let (at_key, at_salt) = if client { (0, 0) } else { (key, salt) };
-            let salts = &material[2 * key..];
-            Master { key: &material[at_key..at_key + key], salt: &salts[at_salt..at_salt + salt] }
-        };
-        let (ours, theirs) = (side(keys.client), side(!keys.client));
-        let rtp = [Label::RtpKey, Label::RtpAuth, Label::RtpSalt];
-        let rtcp = [Label::RtcpKey, Label::RtcpAuth, Label::RtcpSalt];
+    pub fn new(provider: &CryptoProvider, keys: &Keys) -> Option<Self> {
+        let (ours, theirs) = Master::of(keys)?;
         Some(Seal {
-            rtp: ours.cipher(provider, keys.profile, rtp, true)?,
-            rtcp: ours.cipher(provider, keys.profile, rtcp, true)?,
-            rtcp_in: theirs.cipher(provider, keys.profile, rtcp, false)?,
+            rtp: ours.cipher(provider, keys.profile, RTP, true)?,
+            rtcp: ours.cipher(provider, keys.profile, RTCP, true)?,
+            rtcp_in: theirs.cipher(provider, keys.profile, RTCP, false)?,
             srtcp_index: 0,
             heard: Vec::new(),
             hmac: provider.sha1_hmac_provider,
@@ -93,7 +58,7 @@ impl Seal {
 
     /// Seals one RTP packet into `out`, whatever is there. `header` is complete, `ext_seq` holds the
     /// rollover counter.
-    pub(crate) fn rtp(
+    pub fn rtp(
         &mut self,
         mut out: Vec<u8>,
         header: &[u8],
@@ -129,7 +94,7 @@ impl Seal {
     }
 
     /// Seals one compound RTCP packet of at least 8 bytes.
-    pub(crate) fn rtcp(&mut self, plain: &[u8]) -> Vec<u8> {
+    pub fn rtcp(&mut self, plain: &[u8]) -> Vec<u8> {
         let index = self.srtcp_index;
         self.srtcp_index = (self.srtcp_index + 1) & !ENCRYPTED;
         let ssrc = ssrc_of(plain);
@@ -169,7 +134,7 @@ impl Seal {
     /// Opens one SRTCP packet of the peer. `None` when it is not authentic, or not encrypted: we
     /// never negotiate that. And when it came before (RFC 3711 §3.3.2): what proves that the peer is still
     /// there must not be provable by whoever once overheard it.
-    pub(crate) fn open_rtcp(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
+    pub fn open_rtcp(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
         let plain = self.open(sealed)?;
         let behind = match self.rtcp_in {
             Cipher::Gcm128 { .. } | Cipher::Gcm256 { .. } => 0,
@@ -288,63 +253,10 @@ fn room(out: &mut Vec<u8>, start: &[u8], length: usize) {
     out[..start.len()].copy_from_slice(start);
 }
 
-/// One side's master key and salt.
-struct Master<'a> {
-    key: &'a [u8],
-    salt: &'a [u8],
-}
-
-impl Master<'_> {
-    fn cipher(
-        &self,
-        provider: &CryptoProvider,
-        profile: SrtpProfile,
-        [key, auth, salt]: [Label; 3],
-        encrypt: bool,
-    ) -> Option<Cipher> {
-        let srtp = provider.srtp_provider;
-        Some(match profile {
-            SrtpProfile::AEAD_AES_128_GCM => Cipher::Gcm128 {
-                salt: self.derive(provider, salt),
-                aead: srtp.aead_aes_128_gcm().create_cipher(self.derive(provider, key), encrypt),
-            },
-            SrtpProfile::AEAD_AES_256_GCM => Cipher::Gcm256 {
-                salt: self.derive(provider, salt),
-                aead: srtp.aead_aes_256_gcm().create_cipher(self.derive(provider, key), encrypt),
-            },
-            SrtpProfile::AES128_CM_SHA1_80 => Cipher::Cm {
-                salt: self.derive(provider, salt),
-                auth: self.derive(provider, auth),
-                ctr: srtp.aes_128_cm_sha1_80().create_cipher(self.derive(provider, key), encrypt),
-            },
-            _ => return None,
-        })
-    }
-
-    /// RFC 3711 §4.3.1 and §4.3.3, with a key derivation rate of zero.
-    fn derive<const N: usize>(&self, provider: &CryptoProvider, label: Label) -> [u8; N] {
-        let srtp = provider.srtp_provider;
-        let mut input = [0u8; 16];
-        input[..self.salt.len()].copy_from_slice(self.salt);
-        input[7] ^= label as u8;
-        let mut out = [0; N];
-        for (block, chunk) in out.chunks_mut(16).enumerate() {
-            input[14..].copy_from_slice(&(block as u16).to_be_bytes());
-            // The provider's ECB pads: its output is a block longer.
-            let mut stream = [0u8; 32];
-            if self.key.len() == 16 {
-                srtp.srtp_aes_128_ecb_round(self.key, &input, &mut stream);
-            } else {
-                srtp.srtp_aes_256_ecb_round(self.key, &input, &mut stream);
-            }
-            chunk.copy_from_slice(&stream[..chunk.len()]);
-        }
-        out
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use str0m::crypto::dtls::SrtpProfile;
+
     use super::*;
 
     fn hex(text: &str) -> Vec<u8> {
@@ -352,20 +264,6 @@ mod tests {
             .step_by(2)
             .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
             .collect()
-    }
-
-    #[test]
-    fn derives_the_keys_of_rfc_3711_b_3() {
-        let key = hex("E1F97A0D3E018BE0D64FA32C06DE4139");
-        let salt = hex("0EC675AD498AFEEBB6960B3AABE6");
-        let master = Master { key: &key, salt: &salt };
-        let provider = str0m::crypto::from_feature_flags();
-        let cipher: [u8; 16] = master.derive(&provider, Label::RtpKey);
-        assert_eq!(cipher.to_vec(), hex("C61E7A93744F39EE10734AFE3FF7A087"));
-        let salt: [u8; 14] = master.derive(&provider, Label::RtpSalt);
-        assert_eq!(salt.to_vec(), hex("30CBBC08863D8C85D49DB34A9AE1"));
-        let auth: [u8; 20] = master.derive(&provider, Label::RtpAuth);
-        assert_eq!(auth.to_vec(), hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"));
     }
 
     #[test]

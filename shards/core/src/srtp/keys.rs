@@ -3,7 +3,8 @@
 //! str0m takes the keying material from its DTLS instance and shows it to nobody. Our own egress
 //! needs it too, so the DTLS instance is wrapped: what it hands to str0m, it also leaves here. The
 //! hand-over goes through a thread-local cell, because str0m stands between the two ends and takes
-//! only providers without state; it is filled and emptied within one call of `Session::drain`.
+//! only providers without state; whoever polls a str0m to its
+//! timeout empties it before the next one is polled.
 
 use std::cell::RefCell;
 use std::sync::LazyLock;
@@ -21,7 +22,7 @@ thread_local! {
 
 /// Keying material of one session (RFC 5764 §4.2): both master keys, then both master salts, the
 /// DTLS client's first.
-pub(crate) struct Keys {
+pub struct Keys {
     /// The bytes in that order.
     pub(crate) material: Vec<u8>,
     /// What they are for.
@@ -31,12 +32,12 @@ pub(crate) struct Keys {
 }
 
 /// The material that the last poll of a session's str0m brought, if it did.
-pub(crate) fn take() -> Option<Keys> {
+pub fn take() -> Option<Keys> {
     HANDED.with_borrow_mut(Option::take)
 }
 
 /// The provider whose DTLS instances show their keys.
-pub(crate) fn provider() -> CryptoProvider {
+pub fn provider() -> CryptoProvider {
     static PROVIDER: LazyLock<CryptoProvider> =
         LazyLock::new(|| showing(crate::dtls::curves::provider()));
     PROVIDER.clone()
