@@ -1,17 +1,19 @@
-//! One peer connection of a client: str0m with sources and sinks. It reads no clock and no socket.
+//! One peer connection of a client: str0m with sources, an [`Ear`] and sinks. It reads no clock and no
+//! socket.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use antipode_core::dtls::curves;
+use antipode_core::srtp::keys;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::format::Codec as Format;
 use str0m::media::{Direction, MediaKind, Mid, Pt, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+use str0m::rtp::{ExtensionValues, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
+use crate::client::ear::Ear;
 use crate::clock::Now;
 use crate::media::codec::Codec;
 use crate::media::source::{Shape, Source, Written};
@@ -23,8 +25,6 @@ pub const RIDS: [&str; 3] = ["q", "h", "f"];
 const STEP: Duration = Duration::from_millis(1);
 /// How often a transport may want to go on at once.
 const ROUNDS_MAX: u32 = 16;
-/// So much before the transport's clock is before it.
-const BEFORE: Duration = Duration::from_nanos(1);
 /// Repeats are sought among so many packets of a layer.
 const SEND_BUFFER: usize = 1_024;
 
@@ -79,8 +79,16 @@ pub struct Peer {
     pending: Option<SdpPendingOffer>,
     /// A section that receives.
     receiving: Option<Mid>,
+    /// Any section of media.
+    section: Option<Mid>,
+    /// Since keys are agreed on.
+    ear: Option<Ear>,
+    /// Where the last packet came from.
+    remote: Option<SocketAddr>,
     written: Vec<Written>,
+    /// When the transport wants to go on.
     deadline: Instant,
+    born: Instant,
     /// What it received.
     pub streams: Streams,
     /// Keyframes that it was asked for.
@@ -94,7 +102,7 @@ impl Peer {
     /// The address is none that ICE takes.
     pub fn new(local: SocketAddr, host: u32, now: Instant) -> Result<Self, String> {
         let mut rtc = Rtc::builder()
-            .set_crypto_provider(Arc::new(curves::provider()))
+            .set_crypto_provider(Arc::new(keys::provider()))
             .set_rtp_mode(true)
             .clear_codecs()
             .enable_opus(true, false)
@@ -112,8 +120,12 @@ impl Peer {
             published: Vec::new(),
             pending: None,
             receiving: None,
+            section: None,
+            ear: None,
+            remote: None,
             written: Vec::new(),
             deadline: now,
+            born: now,
             streams: Streams::default(),
             keyframe_requests: 0,
         })
@@ -136,6 +148,7 @@ impl Peer {
     pub fn answer(&mut self, offer: &str) -> Result<String, String> {
         let offer = SdpOffer::from_sdp_string(offer).map_err(|error| error.to_string())?;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| error.to_string())?;
+        self.learn();
         Ok(answer.to_sdp_string())
     }
 
@@ -168,12 +181,14 @@ impl Peer {
             });
             let stream = Some("bench".to_owned());
             let mid = api.add_media(kind, Direction::SendOnly, stream, Some(track), simulcast);
+            self.section.get_or_insert(mid);
             self.published.push(Published { mid, negotiated: false, source });
         }
         for (kind, count) in [MediaKind::Audio, MediaKind::Video].into_iter().zip(wanted.receive) {
             for _ in 0..count {
                 let mid = api.add_media(kind, Direction::RecvOnly, None, None, None);
                 self.receiving.get_or_insert(mid);
+                self.section.get_or_insert(mid);
             }
         }
         if let Some(mid) = self.receiving.filter(|_| !api.has_changes()) {
@@ -196,7 +211,16 @@ impl Peer {
         let accepted = self.rtc.sdp_api().accept_answer(pending, answer);
         accepted.map_err(|error| error.to_string())?;
         self.published.iter_mut().for_each(|published| published.negotiated = true);
+        self.learn();
         Ok(())
+    }
+
+    /// What a description says is for the ear too, and the transport goes on with it.
+    fn learn(&mut self) {
+        self.deadline = self.born;
+        if let Some(ear) = &mut self.ear {
+            ear.learn(&self.rtc, self.section);
+        }
     }
 
     /// Takes a candidate of the other side, as an SDP attribute. Those of TCP and of names are not
@@ -207,6 +231,7 @@ impl Peer {
             && candidate.addr().is_ipv4() == self.local.is_ipv4()
         {
             self.rtc.add_remote_candidate(candidate);
+            self.deadline = self.born;
         }
     }
 
@@ -214,23 +239,24 @@ impl Peer {
     pub fn close(&mut self) {
         // Whether it can or not, it is over.
         let _ = self.rtc.close();
+        self.deadline = self.born;
     }
 
     /// When to call [`Peer::tick`], in nanoseconds and as the transport's instant.
     pub fn deadline(&self) -> (Option<u64>, Instant) {
         let sources = self.published.iter().filter_map(|published| published.source.next()).min();
-        (sources.filter(|_| self.stage == Stage::Connected), self.deadline)
+        let ear = self.ear.as_ref().and_then(Ear::due);
+        let transport = ear.map_or(self.deadline, |ear| ear.min(self.deadline));
+        (sources.filter(|_| self.stage == Stage::Connected), transport)
     }
 
-    /// Something is about to be read: lets time pass.
-    pub fn begin(&mut self, now: Now) {
+    fn begin(&mut self, now: Now) {
         if self.rtc.handle_input(Input::Timeout(now.instant)).is_err() {
             self.stage = Stage::Closed;
         }
     }
 
-    /// Takes in a datagram of those that were read together, after [`Peer::begin`] with the same time.
-    /// [`Peer::drain`] follows the last of them.
+    /// Takes in a datagram. [`Peer::report`] follows the last of those that were read together.
     pub fn receive(
         &mut self,
         now: Now,
@@ -239,31 +265,49 @@ impl Peer {
         tallies: &mut Tallies,
         send: &mut impl FnMut(SocketAddr, &[u8]),
     ) {
-        self.streams.see(datagram);
+        if is_media(datagram) {
+            self.hear(now, source, datagram, tallies);
+            return;
+        }
+        if let Some(ear) = &mut self.ear {
+            ear.overhear(now.instant, datagram);
+        }
         let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) else { return };
-        let media = is_media(datagram);
-        // Media that came a moment before the transport's clock lets no time pass there, and that, with the
-        // polls of all that could be due, is half of what a packet costs.
-        let before = now.instant.checked_sub(BEFORE).filter(|_| media);
-        let at = before.unwrap_or(now.instant);
-        if self.rtc.handle_input(Input::Receive(at, receive)).is_err() {
+        self.begin(now);
+        if self.rtc.handle_input(Input::Receive(now.instant, receive)).is_err() {
             self.stage = Stage::Closed;
         }
-        // It keeps one packet of media, so this is fetched before the next comes.
-        if media {
-            self.fetch(now, tallies, send);
-        } else {
-            self.drain(now, tallies, send);
+        self.drain(now, send);
+    }
+
+    /// Media goes past str0m, whose clock and queues it would only turn.
+    fn hear(&mut self, now: Now, source: SocketAddr, datagram: &[u8], tallies: &mut Tallies) {
+        self.streams.see(datagram);
+        self.remote = Some(source);
+        let Some(ear) = &mut self.ear else { return };
+        if let Some(heard) = ear.hear(now.instant, datagram, &mut self.rtc) {
+            let arrival = Arrival {
+                ssrc: heard.ssrc,
+                ext_seq: heard.ext_seq,
+                codec: heard.codec,
+                payload: heard.payload,
+                now_ns: now.ns,
+                host: self.host,
+            };
+            self.streams.take(&arrival, tallies);
+        }
+    }
+
+    /// Says what there is to say about what was heard.
+    pub fn report(&mut self, now: Now, send: &mut impl FnMut(SocketAddr, &[u8])) {
+        let Some((ear, remote)) = self.ear.as_mut().zip(self.remote) else { return };
+        if self.stage == Stage::Connected {
+            ear.report(now.instant, |bytes| send(remote, bytes));
         }
     }
 
     /// Lets time pass: media that is due, then the transport.
-    pub fn tick(
-        &mut self,
-        now: Now,
-        tallies: &mut Tallies,
-        send: &mut impl FnMut(SocketAddr, &[u8]),
-    ) {
+    pub fn tick(&mut self, now: Now, send: &mut impl FnMut(SocketAddr, &[u8])) {
         if self.stage == Stage::Connected {
             let mut written = std::mem::take(&mut self.written);
             for at in 0..self.published.len() {
@@ -276,13 +320,16 @@ impl Peer {
                 for written in written.drain(..) {
                     self.write(at, now, written);
                     // str0m hands out one packet a poll; its queue is not to grow with a keyframe.
-                    self.drain(now, tallies, send);
+                    self.drain(now, send);
                 }
             }
             self.written = written;
         }
-        self.begin(now);
-        self.drain(now, tallies, send);
+        if self.deadline <= now.instant {
+            self.begin(now);
+            self.drain(now, send);
+        }
+        self.report(now, send);
     }
 
     fn write(&mut self, at: usize, now: Now, written: Written) {
@@ -313,28 +360,8 @@ impl Peer {
         params.iter().find(|params| params.spec().codec == format).map(|params| params.pt())
     }
 
-    /// Polls until a packet of media came out, or nothing is left.
-    fn fetch(&mut self, now: Now, tallies: &mut Tallies, send: &mut impl FnMut(SocketAddr, &[u8])) {
-        while self.stage != Stage::Closed {
-            match self.rtc.poll_output() {
-                Ok(Output::Event(event @ Event::RtpPacket(_))) => {
-                    return self.event(now, event, tallies);
-                }
-                Ok(Output::Event(event)) => self.event(now, event, tallies),
-                Ok(Output::Transmit(transmit)) => send(transmit.destination, &transmit.contents),
-                Ok(Output::Timeout(_)) => return,
-                Err(_) => self.stage = Stage::Closed,
-            }
-        }
-    }
-
     /// Polls to the timeout. The only place that does.
-    pub fn drain(
-        &mut self,
-        now: Now,
-        tallies: &mut Tallies,
-        send: &mut impl FnMut(SocketAddr, &[u8]),
-    ) {
+    fn drain(&mut self, now: Now, send: &mut impl FnMut(SocketAddr, &[u8])) {
         let mut rounds = 0;
         while self.stage != Stage::Closed {
             match self.rtc.poll_output() {
@@ -349,20 +376,23 @@ impl Peer {
                     break;
                 }
                 Ok(Output::Transmit(transmit)) => send(transmit.destination, &transmit.contents),
-                Ok(Output::Event(event)) => self.event(now, event, tallies),
+                Ok(Output::Event(event)) => self.event(event),
                 Err(_) => self.stage = Stage::Closed,
             }
+        }
+        if let Some(keys) = keys::take() {
+            self.ear = Ear::new(&self.rtc, self.section, &keys);
         }
         if !self.rtc.is_alive() {
             self.stage = Stage::Closed;
         }
     }
 
-    fn event(&mut self, now: Now, event: Event, tallies: &mut Tallies) {
+    fn event(&mut self, event: Event) {
         match event {
             Event::Connected => self.stage = Stage::Connected,
             Event::Closed => self.stage = Stage::Closed,
-            Event::RtpPacket(packet) => self.packet(now, &packet, tallies),
+            Event::MediaAdded(added) => drop(self.section.get_or_insert(added.mid)),
             Event::KeyframeRequest(request) => {
                 self.keyframe_requests += 1;
                 let layer =
@@ -374,26 +404,6 @@ impl Peer {
             }
             _ => {}
         }
-    }
-
-    fn packet(&mut self, now: Now, packet: &RtpPacket, tallies: &mut Tallies) {
-        let params = self.rtc.codec_config().params();
-        let params = params.iter().find(|params| params.pt() == packet.header.payload_type);
-        let codec = match params.map(|params| params.spec().codec) {
-            Some(Format::Vp8) => Codec::Vp8,
-            Some(Format::H264) => Codec::H264,
-            Some(Format::Opus) => Codec::Opus,
-            _ => return,
-        };
-        let arrival = Arrival {
-            ssrc: *packet.header.ssrc,
-            ext_seq: *packet.seq_no,
-            codec,
-            payload: &packet.payload,
-            now_ns: now.ns,
-            host: self.host,
-        };
-        self.streams.take(&arrival, tallies);
     }
 }
 

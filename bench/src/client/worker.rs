@@ -183,7 +183,6 @@ impl Worker {
             let now = self.clock.now();
             let Slot { peer, socket, .. } = &mut **slot;
             let (tallies, unsent) = (&mut self.tallies, &mut self.unsent);
-            peer.begin(now);
             let mut send = |to, bytes: &[u8]| *unsent += u64::from(!send(socket, to, bytes));
             let take = |source, datagram: &[u8]| {
                 peer.receive(now, source, datagram, tallies, &mut send);
@@ -195,7 +194,7 @@ impl Worker {
                 Ok(false) | Err(_) => break,
             }
         }
-        self.with(id, |peer, now, tallies, mut send| peer.drain(now, tallies, &mut send));
+        self.with(id, |peer, now, mut send| peer.report(now, &mut send));
         self.settle(id);
     }
 
@@ -251,21 +250,21 @@ impl Worker {
     }
 
     fn tick(&mut self, id: usize) {
-        self.with(id, |peer, now, tallies, mut send| peer.tick(now, tallies, &mut send));
+        self.with(id, |peer, now, mut send| peer.tick(now, &mut send));
     }
 
     /// Lets a peer do something at this time, with its socket.
     fn with(
         &mut self,
         id: usize,
-        work: impl FnOnce(&mut Peer, Now, &mut Tallies, &mut dyn FnMut(SocketAddr, &[u8])),
+        work: impl FnOnce(&mut Peer, Now, &mut dyn FnMut(SocketAddr, &[u8])),
     ) {
         let Some(Some(slot)) = self.slots.get_mut(id) else { return };
         let now = self.clock.now();
         let Slot { peer, socket, .. } = &mut **slot;
         let unsent = &mut self.unsent;
         let mut send = |to, bytes: &[u8]| *unsent += u64::from(!send(socket, to, bytes));
-        work(peer, now, &mut self.tallies, &mut send);
+        work(peer, now, &mut send);
     }
 
     /// Does what it was told. Returns whether the thread is to end.

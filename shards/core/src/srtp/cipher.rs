@@ -20,6 +20,9 @@ pub(super) enum Label {
     RtcpSalt = 5,
 }
 
+/// Bytes that the CTR implementation wants behind its output.
+pub(super) const CTR_SLACK: usize = 15;
+
 /// What a cipher needs: its key, the key that authenticates where the cipher does not, its salt.
 pub(super) const RTP: [Label; 3] = [Label::RtpKey, Label::RtpAuth, Label::RtpSalt];
 pub(super) const RTCP: [Label; 3] = [Label::RtcpKey, Label::RtcpAuth, Label::RtcpSalt];

@@ -5,9 +5,12 @@
 //! | `keys` | how DTLS's keys reach us |
 //! | `cipher` | key derivation, and the provider's ciphers |
 //! | `seal` | sealing RTP and RTCP, opening RTCP |
+//! | `opener` | opening RTP |
 
 mod cipher;
 pub mod keys;
+mod opener;
 mod seal;
 
+pub use opener::Opener;
 pub use seal::Seal;

@@ -16,11 +16,9 @@ use str0m::crypto::{
     AeadAes128Gcm, AeadAes256Gcm, Aes128CmSha1_80, CryptoProvider, Sha1HmacProvider,
 };
 
-use super::cipher::{Cipher, Master, RTCP, RTP};
+use super::cipher::{CTR_SLACK, Cipher, Master, RTCP, RTP};
 use super::keys::Keys;
 
-/// Bytes that the CTR implementation wants behind its output.
-const CTR_SLACK: usize = 15;
 /// The E bit and the 31 bits of the SRTCP index (RFC 3711 §3.4).
 const SRTCP_INDEX: usize = 4;
 const ENCRYPTED: u32 = 1 << 31;

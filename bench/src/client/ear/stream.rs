@@ -1,0 +1,179 @@
+//! One stream that a client hears.
+
+use std::time::Instant;
+
+use super::Type;
+use super::missing::Missing;
+use crate::media::codec::Codec;
+use crate::sink::window::{Seen, Window};
+
+/// Ticks a second of pictures (RFC 7741 §4.1, RFC 6184 §8.2.1) and of sound (RFC 7587 §4.1).
+const PICTURES: u32 = 90_000;
+const SOUND: u32 = 48_000;
+
+/// See the module's documentation.
+pub(super) struct Stream {
+    pub(super) ssrc: u32,
+    pub(super) kind: Type,
+    /// It carries repeats of this one.
+    pub(super) mends: Option<u32>,
+    /// The last sender report: middle bits of its time, and when it came.
+    pub(super) sender: Option<(u32, Instant)>,
+    pub(super) missing: Missing,
+    highest: Option<u64>,
+    came: Window,
+    first: u64,
+    received: u64,
+    /// What was expected and received by the last report.
+    reported: [u64; 2],
+    /// When the last packet came, its timestamp, and how much that varies, in ticks (RFC 3550 §6.4.1).
+    last: Option<(Instant, u32)>,
+    jitter: f64,
+}
+
+impl Stream {
+    pub(super) fn new(ssrc: u32, kind: Type, mends: Option<u32>) -> Self {
+        Stream {
+            ssrc,
+            kind,
+            mends,
+            sender: None,
+            missing: Missing::default(),
+            highest: None,
+            came: Window::default(),
+            first: 0,
+            received: 0,
+            reported: [0; 2],
+            last: None,
+            jitter: 0.0,
+        }
+    }
+
+    /// The number nearest to the highest whose low bits these are (RFC 3711 §3.3.1).
+    pub(super) fn extend(&self, seq: u16) -> u64 {
+        let Some(highest) = self.highest else { return u64::from(seq) };
+        let step = seq.wrapping_sub(highest as u16) as i16;
+        highest.checked_add_signed(i64::from(step)).unwrap_or(u64::from(seq))
+    }
+
+    /// Takes a packet in. `false` when it was here before, or is too old to tell.
+    pub(super) fn take(&mut self, ext_seq: u64, timestamp: u32, at: Instant) -> bool {
+        match self.came.offer(ext_seq) {
+            Seen::First => self.first = ext_seq,
+            Seen::Ahead(gap) => {
+                if matches!(self.kind, Type::Media { repeated: true, .. }) {
+                    self.missing.skipped(ext_seq - gap..ext_seq, at);
+                }
+            }
+            Seen::Late => self.missing.came(ext_seq),
+            Seen::Duplicate | Seen::Ancient => return false,
+        }
+        self.highest = self.highest.max(Some(ext_seq));
+        self.received += 1;
+        self.time(timestamp, at);
+        true
+    }
+
+    /// Takes a repeat of one of its packets in. `false` when that was here before.
+    pub(super) fn mend(&mut self, ext_seq: u64) -> bool {
+        self.missing.came(ext_seq);
+        // What is ahead of the highest is no repeat of anything that was missed.
+        self.highest.is_some_and(|highest| ext_seq < highest)
+            && self.came.offer(ext_seq) == Seen::Late
+    }
+
+    fn time(&mut self, timestamp: u32, at: Instant) {
+        let clock = match self.kind {
+            Type::Media { codec: Codec::Opus, .. } => SOUND,
+            Type::Media { .. } | Type::Repeat => PICTURES,
+        };
+        if let Some((before, then)) = self.last {
+            let ticks = at.saturating_duration_since(before).as_secs_f64() * f64::from(clock);
+            let late = ticks - f64::from(timestamp.wrapping_sub(then) as i32);
+            self.jitter += (late.abs() - self.jitter) / 16.0;
+        }
+        self.last = Some((at, timestamp));
+    }
+
+    /// Writes its report block (RFC 3550 §6.4.1).
+    pub(super) fn block(&mut self, now: Instant, out: &mut Vec<u8>) {
+        let highest = self.highest.unwrap_or_default();
+        let expected = self.highest.map_or(0, |highest| highest - self.first + 1);
+        let [expected_before, received_before] = self.reported;
+        let since = expected.saturating_sub(expected_before);
+        let lost = since.saturating_sub(self.received - received_before);
+        let fraction = (lost * 256).checked_div(since).unwrap_or(0).min(255) as u8;
+        self.reported = [expected, self.received];
+        // 24 bits.
+        let lost_ever = expected.saturating_sub(self.received).min(0x7f_ffff) as u32;
+        let (last_sr, delay) = self.sender.map_or((0, 0), |(middle, at)| {
+            let delay = now.saturating_duration_since(at);
+            (middle, (delay.as_micros() * 65_536 / 1_000_000) as u32)
+        });
+        let words = [
+            self.ssrc,
+            u32::from(fraction) << 24 | lost_ever,
+            highest as u32,
+            self.jitter as u32,
+            last_sr,
+            delay,
+        ];
+        words.iter().for_each(|word| out.extend_from_slice(&word.to_be_bytes()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn stream(repeated: bool) -> Stream {
+        Stream::new(1, Type::Media { codec: Codec::Vp8, repeated }, None)
+    }
+
+    #[test]
+    fn numbers_go_on_past_their_end_and_come_once() {
+        let (mut stream, now) = (stream(true), Instant::now());
+        for (seq, ext_seq, news) in [
+            (65_534, 65_534, true),
+            (65_535, 65_535, true),
+            (1, 65_537, true),
+            (65_535, 65_535, false),
+            (0, 65_536, true),
+            (0, 65_536, false),
+        ] {
+            assert_eq!(stream.extend(seq), ext_seq);
+            assert_eq!(stream.take(ext_seq, 0, now), news, "{ext_seq}");
+        }
+        assert_eq!(stream.missing.due(), None, "what came late is not asked for");
+    }
+
+    #[test]
+    fn a_repeat_mends_once() {
+        let (mut stream, now) = (stream(true), Instant::now());
+        stream.take(10, 0, now);
+        stream.take(12, 0, now);
+        assert_eq!(stream.missing.due(), Some(now));
+        assert!(!stream.mend(13), "it was not missed");
+        assert!(stream.mend(11));
+        assert_eq!(stream.missing.due(), None);
+        assert!(!stream.mend(11) && !stream.take(11, 0, now) && !stream.mend(12));
+        let (mut sound, now) = (self::stream(false), Instant::now());
+        sound.take(10, 0, now);
+        sound.take(12, 0, now);
+        assert_eq!(sound.missing.due(), None, "nobody repeats it");
+    }
+
+    #[test]
+    fn jitter_is_what_arrival_differs_from_the_timestamps() {
+        let (mut stream, now) = (stream(true), Instant::now());
+        // Each tenth of a second 9,000 ticks, as it should be; then 20 ms late, which is 1,800.
+        for nth in 0..5 {
+            stream.take(nth, nth as u32 * 9_000, now + Duration::from_millis(100) * nth as u32);
+        }
+        assert!(stream.jitter < 1e-6, "{}", stream.jitter);
+        stream.take(5, 45_000, now + Duration::from_millis(520));
+        assert!((stream.jitter - 1_800.0 / 16.0).abs() < 1e-6, "{}", stream.jitter);
+    }
+}
