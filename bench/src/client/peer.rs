@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antipode_core::srtp::keys;
+use antipode_runtime::udp::Datagram;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::format::Codec as Format;
 use str0m::media::{Direction, MediaKind, Mid, Pt, Rid, Simulcast, SimulcastLayer};
@@ -14,7 +15,7 @@ use str0m::rtp::{ExtensionValues, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::client::ear::Ear;
-use crate::clock::Now;
+use crate::clock::{Calendar, Now};
 use crate::media::codec::Codec;
 use crate::media::source::{Shape, Source, Written};
 use crate::sink::stream::{Arrival, Streams, Tallies, is_media};
@@ -259,20 +260,23 @@ impl Peer {
     /// Takes in a datagram. [`Peer::report`] follows the last of those that were read together.
     pub fn receive(
         &mut self,
-        now: Now,
-        source: SocketAddr,
-        datagram: &[u8],
+        calendar: &Calendar,
+        datagram: Datagram<'_>,
         tallies: &mut Tallies,
         send: &mut impl FnMut(SocketAddr, &[u8]),
     ) {
-        if is_media(datagram) {
-            self.hear(now, source, datagram, tallies);
+        let now = calendar.now();
+        let at = datagram.arrived.map_or(now, |stamp| calendar.at(stamp));
+        let (source, bytes) = (datagram.source, datagram.bytes);
+        if is_media(bytes) {
+            self.remote = Some(source);
+            self.hear(at, bytes, tallies);
             return;
         }
         if let Some(ear) = &mut self.ear {
-            ear.overhear(now.instant, datagram);
+            ear.overhear(at.instant, bytes);
         }
-        let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) else { return };
+        let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, bytes) else { return };
         self.begin(now);
         if self.rtc.handle_input(Input::Receive(now.instant, receive)).is_err() {
             self.stage = Stage::Closed;
@@ -281,17 +285,16 @@ impl Peer {
     }
 
     /// Media goes past str0m, whose clock and queues it would only turn.
-    fn hear(&mut self, now: Now, source: SocketAddr, datagram: &[u8], tallies: &mut Tallies) {
+    fn hear(&mut self, at: Now, datagram: &[u8], tallies: &mut Tallies) {
         self.streams.see(datagram);
-        self.remote = Some(source);
         let Some(ear) = &mut self.ear else { return };
-        if let Some(heard) = ear.hear(now.instant, datagram, &mut self.rtc) {
+        if let Some(heard) = ear.hear(at.instant, datagram, &mut self.rtc) {
             let arrival = Arrival {
                 ssrc: heard.ssrc,
                 ext_seq: heard.ext_seq,
                 codec: heard.codec,
                 payload: heard.payload,
-                now_ns: now.ns,
+                now_ns: at.ns,
                 host: self.host,
             };
             self.streams.take(&arrival, tallies);

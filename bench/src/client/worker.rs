@@ -1,8 +1,7 @@
 //! One thread of the harness: a poll, a socket for each peer, lazy timers.
 //!
-//! What is read is stamped with a clock that was read just before, and a socket is read until it is
-//! empty, so that latency is the server's and the network's as far as this thread keeps up. Whether
-//! it does is judged by its CPU time (`proc`).
+//! What came is stamped by the kernel, so that latency is the server's and the network's, however long the
+//! thread takes to read it. Whether it keeps up is judged by its CPU time (`proc`).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,14 +13,14 @@ use std::sync::mpsc::{Receiver as Commands, TryRecvError};
 use std::time::{Duration, Instant};
 
 use antipode_base::limits::{BENCH_CLIENTS_MAX, BENCH_SOCKET_BUFFER};
-use antipode_runtime::udp::{self, Receiver};
+use antipode_runtime::udp::{self, Datagram, Receiver};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::Socket;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::peer::{Peer, Stage, Wanted};
-use crate::clock::{Clock, Now, host_tag};
+use crate::clock::{Calendar, Clock, Now, host_tag};
 use crate::sink::pulse::Pulses;
 use crate::sink::stream::{StreamReport, Streams, Tallies};
 
@@ -180,12 +179,14 @@ impl Worker {
     fn read(&mut self, id: usize, receiver: &mut Receiver) {
         loop {
             let Some(Some(slot)) = self.slots.get_mut(id) else { return };
-            let now = self.clock.now();
             let Slot { peer, socket, .. } = &mut **slot;
-            let (tallies, unsent) = (&mut self.tallies, &mut self.unsent);
+            let (clock, tallies, unsent) = (self.clock, &mut self.tallies, &mut self.unsent);
             let mut send = |to, bytes: &[u8]| *unsent += u64::from(!send(socket, to, bytes));
-            let take = |source, datagram: &[u8]| {
-                peer.receive(now, source, datagram, tallies, &mut send);
+            // Read behind the datagrams, or they would be of the future.
+            let mut calendar = None;
+            let take = |datagram: Datagram<'_>| {
+                let calendar: &Calendar = calendar.get_or_insert_with(|| clock.calendar());
+                peer.receive(calendar, datagram, tallies, &mut send);
             };
             match receiver.receive(&*socket, take) {
                 Ok(true) => {}

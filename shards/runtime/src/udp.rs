@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use antipode_core::{Transmit, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,7 +15,7 @@ use crate::net::sys::batch::{RecvBatch, SendBatch};
 use crate::net::trains::Train;
 
 /// Opens a socket that does not block, whose received datagrams the kernel joins where it can
-/// (UDP_GRO) and whose buffers take `buffer` bytes, as far as the host grants that.
+/// (UDP_GRO) and told when they came (SO_TIMESTAMPNS), and whose buffers take `buffer` bytes, as far as the host grants that.
 ///
 /// # Errors
 /// What the kernel says: no descriptor or port left, no such address.
@@ -25,8 +26,21 @@ pub fn open(address: SocketAddr, buffer: usize) -> io::Result<Socket> {
     socket.set_send_buffer_size(buffer)?;
     // An older kernel than Linux 5.0 delivers datagrams one by one.
     let _ = sys::set_int(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
+    // Without it, a datagram came when it was read.
+    let _ = sys::set_int(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// A datagram that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Who sent it; IPv4 is given as IPv4.
+    pub source: SocketAddr,
+    /// What it carries.
+    pub bytes: &'a [u8],
+    /// When the kernel had it, since 1970 by the host's clock.
+    pub arrived: Option<Duration>,
 }
 
 /// Buffers for `recvmmsg`; one serves any number of sockets, one after the other.
@@ -39,23 +53,22 @@ impl Receiver {
         Receiver(RecvBatch::new())
     }
 
-    /// Hands each datagram that the socket has now to `take`, with its source. Returns whether there
-    /// may be more.
+    /// Hands each datagram that the socket has now to `take`. Returns whether there may be more.
     ///
     /// # Errors
     /// `WouldBlock` when there was nothing, and what the kernel says of earlier sends.
     pub fn receive(
         &mut self,
         socket: &impl AsFd,
-        mut take: impl FnMut(SocketAddr, &[u8]),
+        mut take: impl FnMut(Datagram<'_>),
     ) -> io::Result<bool> {
         let count = self.0.recv(socket.as_fd())?;
         for message in (0..count).filter_map(|index| self.0.message(index)) {
             if message.bytes.is_empty() {
                 continue;
             }
-            for datagram in message.bytes.chunks(message.segment) {
-                take(message.source, datagram);
+            for bytes in message.bytes.chunks(message.segment) {
+                take(Datagram { source: message.source, bytes, arrived: message.arrived });
             }
         }
         Ok(count == antipode_base::limits::RECV_BATCH)

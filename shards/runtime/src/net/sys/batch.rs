@@ -1,11 +1,13 @@
 //! Many datagrams per system call: recvmmsg with UDP_GRO, sendmmsg with UDP_SEGMENT, and on both the
-//! local address (IP_PKTINFO, or IPV6_PKTINFO, which a dual-stack socket uses for IPv4 as well).
+//! local address (IP_PKTINFO, or IPV6_PKTINFO, which a dual-stack socket uses for IPv4 as well). Sockets that
+//! ask for it also tell when a message came.
 
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use antipode_base::limits::{RECV_BATCH, SEND_BATCH, TRAIN_SEGMENTS_MAX};
 use antipode_core::Transmit;
@@ -38,6 +40,8 @@ pub(crate) struct Received<'a> {
     pub(crate) bytes: &'a [u8],
     /// Length of each datagram but the last, which may be shorter.
     pub(crate) segment: usize,
+    /// When the kernel had it, since 1970; `None` unless the socket asks for it (SO_TIMESTAMPNS).
+    pub(crate) arrived: Option<Duration>,
 }
 
 /// Buffers for one `recvmmsg`. Memory is taken from the system as it is touched.
@@ -116,9 +120,9 @@ impl RecvBatch {
         let header = &self.headers[index];
         let start = index * MESSAGE_STRIDE;
         let bytes = &self.bytes[start..start + (header.msg_len as usize).min(MESSAGE_MAX)];
-        let (local, segment) = read_controls(&header.msg_hdr);
+        let Controls { local, segment, arrived } = read_controls(&header.msg_hdr);
         let segment = segment.filter(|segment| *segment > 0).unwrap_or(bytes.len());
-        Some(Received { source: read_name(&self.names[index])?, local, bytes, segment })
+        Some(Received { source: read_name(&self.names[index])?, local, bytes, segment, arrived })
     }
 }
 
@@ -145,9 +149,16 @@ fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-/// The local address and the segment length of a received message.
-fn read_controls(header: &libc::msghdr) -> (Option<IpAddr>, Option<usize>) {
-    let (mut local, mut segment) = (None, None);
+/// What the kernel says beside a received message.
+#[derive(Default)]
+struct Controls {
+    local: Option<IpAddr>,
+    segment: Option<usize>,
+    arrived: Option<Duration>,
+}
+
+fn read_controls(header: &libc::msghdr) -> Controls {
+    let Controls { mut local, mut segment, mut arrived } = Controls::default();
     // SAFETY: the kernel has filled the control buffer of `header` and set its length; CMSG_NXTHDR
     // stays within it. Data is read without asking for alignment and has the size of its type.
     unsafe {
@@ -166,12 +177,17 @@ fn read_controls(header: &libc::msghdr) -> (Option<IpAddr>, Option<usize>) {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     segment = usize::try_from(data.cast::<c_int>().read_unaligned()).ok();
                 }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    let time = data.cast::<libc::timespec>().read_unaligned();
+                    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
+                    arrived = u64::try_from(time.tv_sec).ok().map(|s| Duration::new(s, nanos));
+                }
                 _ => {}
             }
             next = libc::CMSG_NXTHDR(header, control);
         }
     }
-    (local, segment)
+    Controls { local, segment, arrived }
 }
 
 /// Headers for one `sendmmsg` of up to [`SEND_BATCH`] trains.
