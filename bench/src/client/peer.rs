@@ -304,9 +304,7 @@ impl Peer {
     /// Says what there is to say about what was heard.
     pub fn report(&mut self, now: Now, send: &mut impl FnMut(SocketAddr, &[u8])) {
         let Some((ear, remote)) = self.ear.as_mut().zip(self.remote) else { return };
-        if self.stage == Stage::Connected {
-            ear.report(now.instant, |bytes| send(remote, bytes));
-        }
+        ear.report(now.instant, |bytes| send(remote, bytes));
     }
 
     /// Lets time pass: media that is due, then the transport.

@@ -110,6 +110,24 @@ mod tests {
     }
 
     #[test]
+    fn any_bytes_stay_within_the_datagram() {
+        for _ in 0..100_000 {
+            let mut datagram = vec![0; rand::random_range(0..64)];
+            rand::fill(&mut datagram[..]);
+            if let Some(first) = datagram.first_mut() {
+                *first = 0x80 | *first & 0x31;
+            }
+            if let Some(profile) = datagram.get_mut(12..14) {
+                profile.copy_from_slice(if rand::random() { &[0xbe, 0xde] } else { &[0x10, 0] });
+            }
+            let Some(header) = Header::read(&datagram) else { continue };
+            assert!(header.length <= datagram.len());
+            header.transport_seq(&datagram, rand::random_range(0..15));
+            header.unpadded(&datagram[header.length..]);
+        }
+    }
+
+    #[test]
     fn padding_that_cannot_be() {
         let header = Header { padded: true, ..plain() };
         assert_eq!(header.unpadded(&[]), None);
