@@ -113,13 +113,7 @@ impl<'a> Master<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hex(text: &str) -> Vec<u8> {
-        (0..text.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-            .collect()
-    }
+    use crate::srtp::testing::hex;
 
     #[test]
     fn derives_the_keys_of_rfc_3711_b_3() {

@@ -66,23 +66,17 @@ impl Opener {
 
 #[cfg(test)]
 mod tests {
-    use str0m::crypto::dtls::SrtpProfile;
-
     use super::*;
     use crate::srtp::Seal;
+    use crate::srtp::testing::{PROFILES, agreed};
 
     #[test]
     fn what_was_sealed_opens_and_a_flipped_bit_does_not() {
         let provider = str0m::crypto::from_feature_flags();
         let header = [0x80, 96, 0, 7, 0, 0, 0, 1, 0x12, 0x34, 0x56, 0x78];
         let (ssrc, ext_seq) = (0x1234_5678, 3 << 16 | 7);
-        for (profile, length) in [
-            (SrtpProfile::AES128_CM_SHA1_80, 60),
-            (SrtpProfile::AEAD_AES_128_GCM, 56),
-            (SrtpProfile::AEAD_AES_256_GCM, 88),
-        ] {
-            let material: Vec<u8> = (0..length).collect();
-            let keys = |client| Keys { material: material.clone(), profile, client };
+        for profile in PROFILES {
+            let keys = |client| agreed(profile, client);
             let mut seal = Seal::new(&provider, &keys(false)).unwrap();
             let mut opener = Opener::new(&provider, &keys(true)).unwrap();
             let mut out = Vec::new();

@@ -253,28 +253,15 @@ fn room(out: &mut Vec<u8>, start: &[u8], length: usize) {
 
 #[cfg(test)]
 mod tests {
-    use str0m::crypto::dtls::SrtpProfile;
-
     use super::*;
-
-    fn hex(text: &str) -> Vec<u8> {
-        (0..text.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-            .collect()
-    }
+    use crate::srtp::testing::{PROFILES, agreed, hex};
 
     #[test]
     fn rtcp_goes_round_and_a_flipped_bit_does_not() {
         let provider = str0m::crypto::from_feature_flags();
         let report = hex("80c900011234567800000001020304050607080900000000");
-        for (profile, length) in [
-            (SrtpProfile::AES128_CM_SHA1_80, 60),
-            (SrtpProfile::AEAD_AES_128_GCM, 56),
-            (SrtpProfile::AEAD_AES_256_GCM, 88),
-        ] {
-            let material: Vec<u8> = (0..length).collect();
-            let keys = |client| Keys { material: material.clone(), profile, client };
+        for profile in PROFILES {
+            let keys = |client| agreed(profile, client);
             let mut server = Seal::new(&provider, &keys(false)).unwrap();
             let mut client = Seal::new(&provider, &keys(true)).unwrap();
             for _ in 0..3 {
