@@ -14,8 +14,9 @@ use crate::net::sys;
 use crate::net::sys::batch::{RecvBatch, SendBatch};
 use crate::net::trains::Train;
 
-/// Opens a socket that does not block, whose received datagrams the kernel joins where it can
-/// (UDP_GRO) and told when they came (SO_TIMESTAMPNS), and whose buffers take `buffer` bytes, as far as the host grants that.
+/// Opens a socket that does not block, whose received datagrams the kernel joins where it can (UDP_GRO)
+/// and stamps with the time (SO_TIMESTAMPNS), and whose buffers take `buffer` bytes, as far as the host
+/// grants that.
 ///
 /// # Errors
 /// What the kernel says: no descriptor or port left, no such address.
