@@ -36,6 +36,6 @@ mod testing {
 
     pub(super) fn hex(text: &str) -> Vec<u8> {
         let bytes = (0..text.len()).step_by(2);
-        bytes.map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        bytes.map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("digits")).collect()
     }
 }
