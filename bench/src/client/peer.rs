@@ -408,7 +408,8 @@ impl Peer {
     }
 }
 
-fn format_of(codec: Codec) -> Format {
+/// As str0m calls it.
+pub(super) fn format_of(codec: Codec) -> Format {
     match codec {
         Codec::Vp8 => Format::Vp8,
         Codec::H264 => Format::H264,

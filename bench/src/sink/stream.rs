@@ -23,7 +23,7 @@ pub(crate) fn is_media(datagram: &[u8]) -> bool {
 }
 
 /// Streams of one receiver that are told apart; a meeting's viewer has one for each track.
-const STREAMS_MAX: usize = 1_024;
+pub(crate) const STREAMS_MAX: usize = 1_024;
 
 /// The sums of one worker, by kind.
 #[derive(Clone, Debug)]

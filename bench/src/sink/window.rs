@@ -56,10 +56,7 @@ impl Window {
 
     /// Takes a number of 16 bits, which is extended to the nearest one of the highest.
     pub fn offer_wire(&mut self, number: u16) -> Seen {
-        // The first has room below it.
-        let highest = self.highest.unwrap_or(1 << 16 | u64::from(number));
-        let step = number.wrapping_sub(highest as u16) as i16;
-        self.offer(highest.saturating_add_signed(i64::from(step)))
+        self.offer(extend(self.highest, number))
     }
 
     fn shift(&mut self, by: u64) {
@@ -70,6 +67,13 @@ impl Window {
             self.came[at] = from(0) << bits | carried;
         }
     }
+}
+
+/// The number nearest to the highest so far whose low bits these are; the first has room below it.
+pub fn extend(highest: Option<u64>, number: u16) -> u64 {
+    let highest = highest.unwrap_or(1 << 16 | u64::from(number));
+    let step = number.wrapping_sub(highest as u16) as i16;
+    highest.saturating_add_signed(i64::from(step))
 }
 
 #[cfg(test)]

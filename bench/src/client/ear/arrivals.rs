@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::sink::window::extend;
+
 /// From one report to the next: browsers take this where bandwidth allows it.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// Packets, those that did not come included, that one report is about.
@@ -30,11 +32,8 @@ pub(super) struct Arrivals {
 impl Arrivals {
     /// A packet of this number came.
     pub(super) fn note(&mut self, seq: u16, at: Instant) {
-        // The first has room below it.
-        let highest = self.highest.unwrap_or(1 << 16 | u64::from(seq));
-        let step = seq.wrapping_sub(highest as u16) as i16;
-        let number = highest.saturating_add_signed(i64::from(step));
-        self.highest = Some(highest.max(number));
+        let number = extend(self.highest, seq);
+        self.highest = self.highest.max(Some(number));
         let origin = *self.origin.get_or_insert(at);
         let ticks = at.saturating_duration_since(origin).as_micros() / TICK_US;
         self.fresh.push((number, ticks as i64));

@@ -26,17 +26,16 @@ use std::time::{Duration, Instant};
 
 use antipode_core::srtp::{Opener, Seal, keys};
 use str0m::Rtc;
-use str0m::format::Codec as Format;
 use str0m::media::Mid;
 use str0m::rtp::{Extension, Ssrc};
 
+use crate::client::peer::format_of;
 use crate::media::codec::Codec;
+use crate::sink::stream::STREAMS_MAX;
 use arrivals::Arrivals;
 use header::Header;
 use stream::Stream;
 
-/// Streams of one client; more are another's mistake.
-const STREAMS_MAX: usize = 1_024;
 /// From one report on streams to the next (RFC 3550 §6.2 with the bandwidth of a call; browsers send them
 /// of pictures as often).
 const REPORTS: Duration = Duration::from_secs(1);
@@ -101,12 +100,9 @@ impl Ear {
     /// Takes in what a description said. `section`: any of those that are there.
     pub fn learn(&mut self, rtc: &Rtc, section: Option<Mid>) {
         for params in rtc.codec_config().params() {
-            let codec = match params.spec().codec {
-                Format::Vp8 => Codec::Vp8,
-                Format::H264 => Codec::H264,
-                Format::Opus => Codec::Opus,
-                _ => continue,
-            };
+            let known = [Codec::Vp8, Codec::H264, Codec::Opus].into_iter();
+            let mut of = known.filter(|codec| format_of(*codec) == params.spec().codec);
+            let Some(codec) = of.next() else { continue };
             let resend = params.resend();
             let repeated = resend.is_some();
             self.types[usize::from(*params.pt() & 0x7f)] = Some(Type::Media { codec, repeated });
@@ -170,7 +166,8 @@ impl Ear {
             Type::Media { .. } => None,
             Type::Repeat => Some(self.streams.iter().find(&mut mends)?.ssrc),
         };
-        if self.streams.len() == STREAMS_MAX {
+        // Repeats have streams of their own.
+        if self.streams.len() == 2 * STREAMS_MAX {
             return None;
         }
         self.streams.push(Stream::new(ssrc, kind, mended));

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Type;
 use super::missing::Missing;
 use crate::media::codec::Codec;
-use crate::sink::window::{Seen, Window};
+use crate::sink::window::{Seen, Window, extend};
 
 /// Ticks a second of pictures (RFC 7741 §4.1, RFC 6184 §8.2.1) and of sound (RFC 7587 §4.1).
 const PICTURES: u32 = 90_000;
@@ -49,11 +49,9 @@ impl Stream {
         }
     }
 
-    /// The number nearest to the highest whose low bits these are (RFC 3711 §3.3.1).
+    /// The packet's index (RFC 3711 §3.3.1): the first has not rolled over.
     pub(super) fn extend(&self, seq: u16) -> u64 {
-        let Some(highest) = self.highest else { return u64::from(seq) };
-        let step = seq.wrapping_sub(highest as u16) as i16;
-        highest.checked_add_signed(i64::from(step)).unwrap_or(u64::from(seq))
+        extend(Some(self.highest.unwrap_or(seq.into())), seq)
     }
 
     /// Takes a packet in. `false` when it was here before, or is too old to tell.
