@@ -12,29 +12,6 @@ pub struct Clock {
     base_ns: u64,
 }
 
-/// Turns times of the host's calendar clock, which stamps what the kernel received, into those of
-/// [`Clock`]. The calendar is put right now and then: good for some milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Calendar {
-    /// Both clocks, read one after the other.
-    since_1970: Duration,
-    now: Now,
-}
-
-impl Calendar {
-    /// When it was read.
-    pub fn now(&self) -> Now {
-        self.now
-    }
-
-    /// The time of a stamp; one of the future, which only a clock that was put back gives, is now.
-    pub fn at(&self, stamp: Duration) -> Now {
-        let ago = self.since_1970.saturating_sub(stamp);
-        let instant = self.now.instant.checked_sub(ago).unwrap_or(self.now.instant);
-        Now { instant, ns: self.now.ns.saturating_sub(ago.as_nanos() as u64) }
-    }
-}
-
 /// One reading of the clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
@@ -59,13 +36,6 @@ impl Clock {
         self.at(Instant::now())
     }
 
-    /// Reads both clocks.
-    pub fn calendar(&self) -> Calendar {
-        let read = clock_gettime(ClockId::Realtime);
-        let since_1970 = Duration::new(read.tv_sec as u64, read.tv_nsec as u32);
-        Calendar { since_1970, now: self.now() }
-    }
-
     /// An instant in both forms.
     pub fn at(&self, instant: Instant) -> Now {
         let since = instant.saturating_duration_since(self.base);
@@ -83,19 +53,4 @@ pub fn host_tag() -> u32 {
     // Without one, as in odd containers, processes of one host still agree.
     let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     crc32fast::hash(&boot)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stamp_is_as_old_in_both_clocks() {
-        let clock = Clock::new();
-        let read = clock.calendar();
-        let ago = Duration::from_millis(7);
-        let at = read.at(read.since_1970 - ago);
-        assert_eq!((at.instant, at.ns), (read.now.instant - ago, read.now.ns - 7_000_000));
-        assert_eq!(read.at(read.since_1970 + ago).ns, read.now.ns, "nothing is of the future");
-    }
 }

@@ -289,6 +289,7 @@ impl World {
                 source: datagram.source,
                 local: datagram.destination,
                 bytes: &datagram.bytes,
+                at: now,
             };
             allocated += meter::watch(|| shard.handle(Input::Datagram(input), now)).0;
         }

@@ -15,7 +15,7 @@ use str0m::rtp::{ExtensionValues, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::client::ear::Ear;
-use crate::clock::{Calendar, Now};
+use crate::clock::Now;
 use crate::media::codec::Codec;
 use crate::media::source::{Shape, Source, Written};
 use crate::sink::stream::{Arrival, Streams, Tallies, is_media};
@@ -257,16 +257,15 @@ impl Peer {
         }
     }
 
-    /// Takes in a datagram. [`Peer::report`] follows the last of those that were read together.
+    /// Takes in a datagram that came `at` that time. [`Peer::report`] follows the last of those that were
+    /// read together.
     pub fn receive(
         &mut self,
-        calendar: &Calendar,
+        at: Now,
         datagram: Datagram<'_>,
         tallies: &mut Tallies,
         send: &mut impl FnMut(SocketAddr, &[u8]),
     ) {
-        let now = calendar.now();
-        let at = datagram.arrived.map_or(now, |stamp| calendar.at(stamp));
         let (source, bytes) = (datagram.source, datagram.bytes);
         if is_media(bytes) {
             self.remote = Some(source);
@@ -277,11 +276,11 @@ impl Peer {
             ear.overhear(at.instant, bytes);
         }
         let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, bytes) else { return };
-        self.begin(now);
-        if self.rtc.handle_input(Input::Receive(now.instant, receive)).is_err() {
+        self.begin(at);
+        if self.rtc.handle_input(Input::Receive(at.instant, receive)).is_err() {
             self.stage = Stage::Closed;
         }
-        self.drain(now, send);
+        self.drain(at, send);
     }
 
     /// Media goes past str0m, whose clock and queues it would only turn.

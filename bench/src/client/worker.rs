@@ -20,7 +20,7 @@ use socket2::Socket;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::peer::{Peer, Stage, Wanted};
-use crate::clock::{Calendar, Clock, Now, host_tag};
+use crate::clock::{Clock, Now, host_tag};
 use crate::sink::pulse::Pulses;
 use crate::sink::stream::{StreamReport, Streams, Tallies};
 
@@ -182,11 +182,8 @@ impl Worker {
             let Slot { peer, socket, .. } = &mut **slot;
             let (clock, tallies, unsent) = (self.clock, &mut self.tallies, &mut self.unsent);
             let mut send = |to, bytes: &[u8]| *unsent += u64::from(!send(socket, to, bytes));
-            // Read behind the datagrams, or they would be of the future.
-            let mut calendar = None;
             let take = |datagram: Datagram<'_>| {
-                let calendar: &Calendar = calendar.get_or_insert_with(|| clock.calendar());
-                peer.receive(calendar, datagram, tallies, &mut send);
+                peer.receive(clock.at(datagram.arrived), datagram, tallies, &mut send);
             };
             match receiver.receive(&*socket, take) {
                 Ok(true) => {}

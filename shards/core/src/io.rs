@@ -1,6 +1,7 @@
 //! What goes into a shard and what comes out of it.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use antipode_base::command::Command;
 use antipode_base::ids::ShardId;
@@ -46,6 +47,8 @@ pub struct Datagram<'a> {
     pub local: SocketAddr,
     /// At most [`antipode_base::limits::DATAGRAM_MAX`] bytes.
     pub bytes: &'a [u8],
+    /// When the host had it, which may be before the turn that takes it in.
+    pub at: Instant,
 }
 
 impl Datagram<'_> {

@@ -228,8 +228,8 @@ impl<C: Core> ShardThread<C> {
                 self.tally.oversized += 1;
                 self.tally.oversized_bytes += bytes.len() as u64;
             } else {
-                let datagram =
-                    Datagram { transport: Transport::Udp, source: message.source, local, bytes };
+                let (transport, source) = (Transport::Udp, message.source);
+                let datagram = Datagram { transport, source, local, bytes, at: message.arrived };
                 self.core.handle(Input::Datagram(datagram), now);
             }
             rest = behind;
@@ -263,7 +263,7 @@ impl<C: Core> ShardThread<C> {
         let (core, Some(tcp)) = (&mut self.core, &mut self.wiring.tcp) else { return 0 };
         tcp.drain(|Arrived { source, local, bytes }| {
             let transport = Transport::Tcp;
-            let datagram = Datagram { transport, source, local, bytes: &bytes };
+            let datagram = Datagram { transport, source, local, bytes: &bytes, at: now };
             core.handle(Input::Datagram(datagram), now);
         })
     }

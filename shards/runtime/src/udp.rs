@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::Instant;
 
 use antipode_core::{Transmit, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -27,8 +27,7 @@ pub fn open(address: SocketAddr, buffer: usize) -> io::Result<Socket> {
     socket.set_send_buffer_size(buffer)?;
     // An older kernel than Linux 5.0 delivers datagrams one by one.
     let _ = sys::set_int(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
-    // Without it, a datagram came when it was read.
-    let _ = sys::set_int(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
+    sys::set_int(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -40,8 +39,8 @@ pub struct Datagram<'a> {
     pub source: SocketAddr,
     /// What it carries.
     pub bytes: &'a [u8],
-    /// When the kernel had it, since 1970 by the host's clock.
-    pub arrived: Option<Duration>,
+    /// When the kernel had it; where it does not say, when it was read.
+    pub arrived: Instant,
 }
 
 /// Buffers for `recvmmsg`; one serves any number of sockets, one after the other.

@@ -177,7 +177,8 @@ impl Stage {
 
     /// Gives one datagram to the shard, as its socket would.
     pub fn inject(&mut self, source: SocketAddr, bytes: &[u8]) {
-        let datagram = Datagram { transport: Transport::Udp, source, local: SERVER, bytes };
+        let (transport, at) = (Transport::Udp, self.now);
+        let datagram = Datagram { transport, source, local: SERVER, bytes, at };
         self.shard.handle(Input::Datagram(datagram), self.now);
     }
 
@@ -232,6 +233,7 @@ impl Stage {
                     source: address,
                     local: SERVER,
                     bytes: &bytes,
+                    at: now,
                 };
                 shard.handle(Input::Datagram(datagram), now);
             });

@@ -184,7 +184,10 @@ impl Session {
                 return;
             }
         }
-        if let Err(error) = self.rtc.handle_input(Input::Receive(now, receive)) {
+        // A publisher's estimate is made of the times in our feedback: packets of one turn that all came
+        // `now` are no measure of its path, and libwebrtc throws away probes that came so.
+        let at = datagram.at.min(now);
+        if let Err(error) = self.rtc.handle_input(Input::Receive(at, receive)) {
             tracing::debug!(session = %self.id, %error, "datagram refused");
             fx.drops.count(DropReason::SessionRefused);
         }

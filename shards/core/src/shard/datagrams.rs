@@ -38,6 +38,7 @@ impl Shard {
             source: stray.source,
             local: stray.local,
             bytes: &stray.bytes,
+            at: now,
         };
         match self.demux.find(datagram.peer(), datagram.bytes) {
             Ok(Owner::Session(key)) => self.media(key, &datagram, now),

@@ -1,4 +1,4 @@
-//! What viewers are told of the streams that they get.
+//! What peers are told of their streams, and what proves that they are there.
 
 use std::collections::HashSet;
 
@@ -76,6 +76,38 @@ fn who_sends_or_reports_is_there_without_a_check() {
         })
         .collect();
     assert_eq!(ended, [3], "it alone said nothing for 30 s");
+}
+
+#[test]
+fn who_only_watches_never_offers_and_stays() {
+    let mut scene = Scene::new();
+    for (n, role) in [Role::Publish, Role::Both].into_iter().enumerate() {
+        let address = SocketAddr::from(([10, 0, 1, n as u8 + 1], 5_000));
+        scene.open_as(n, role, Transport::Udp, address);
+    }
+    scene.pass(CONNECT_TIMEOUT + Duration::from_secs(1));
+    let ended = |n| {
+        let is = |notice: &&Notice| matches!(notice, Notice::SessionEnded { session: id, .. } if *id == n);
+        scene.notices.iter().filter(is).count()
+    };
+    assert_eq!((ended(session(0)), ended(session(1))), (0, 1));
+}
+
+#[test]
+fn a_publisher_learns_when_its_packets_came_and_not_when_they_were_read() {
+    let mut scene = call();
+    let mid = scene.mid(0);
+    scene.clients[0].feedback.clear();
+    for (seq, ago) in [(1, 40), (2, 25), (3, 0)] {
+        scene.clients[0].ago = Duration::from_millis(ago);
+        scene.send(0, mid, seq, if seq == 1 { KEY } else { DELTA });
+    }
+    scene.pass(Duration::from_millis(100));
+    let of = |feedback: &Twcc| feedback.clone().into_iter(scene.now, 0.into());
+    let arrivals = scene.clients[0].feedback.iter().flat_map(of).filter_map(|(_, _, at)| at);
+    let arrivals: Vec<_> = arrivals.collect();
+    let gaps: Vec<_> = arrivals.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+    assert_eq!(gaps, [15, 25], "of packets that one turn took in");
 }
 
 #[test]

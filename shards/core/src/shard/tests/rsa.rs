@@ -89,6 +89,7 @@ fn a_handshake_that_fails_ends_the_session_at_once() {
         source: address,
         local: SERVER.parse().unwrap(),
         bytes: &alert,
+        at: scene.now,
     };
     scene.shard.handle(Input::Datagram(datagram), scene.now);
     scene.pass(Duration::from_millis(20));

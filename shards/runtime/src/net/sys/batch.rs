@@ -7,12 +7,13 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use antipode_base::limits::{RECV_BATCH, SEND_BATCH, TRAIN_SEGMENTS_MAX};
 use antipode_core::Transmit;
 use socket2::SockAddr;
 
+use crate::net::calendar::Calendar;
 use crate::net::trains::Train;
 
 /// A received message is at most what UDP can carry; UDP_GRO makes full use of it.
@@ -40,8 +41,8 @@ pub(crate) struct Received<'a> {
     pub(crate) bytes: &'a [u8],
     /// Length of each datagram but the last, which may be shorter.
     pub(crate) segment: usize,
-    /// When the kernel had it, since 1970; `None` unless the socket asks for it (SO_TIMESTAMPNS).
-    pub(crate) arrived: Option<Duration>,
+    /// When the kernel had it; when it was read, unless the socket asks for that (SO_TIMESTAMPNS).
+    pub(crate) arrived: Instant,
 }
 
 /// Buffers for one `recvmmsg`. Memory is taken from the system as it is touched.
@@ -52,6 +53,7 @@ pub(crate) struct RecvBatch {
     iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
     filled: usize,
+    read: Calendar,
 }
 
 impl RecvBatch {
@@ -65,6 +67,7 @@ impl RecvBatch {
             iovecs: vec![iovec; RECV_BATCH].into_boxed_slice(),
             headers: vec![header; RECV_BATCH].into_boxed_slice(),
             filled: 0,
+            read: Calendar::read(),
         };
         (0..RECV_BATCH).for_each(|index| batch.point_header(index));
         batch
@@ -108,6 +111,7 @@ impl RecvBatch {
             return Err(io::Error::last_os_error());
         }
         self.filled = count as usize;
+        self.read = Calendar::read();
         Ok(self.filled)
     }
 
@@ -122,6 +126,7 @@ impl RecvBatch {
         let bytes = &self.bytes[start..start + (header.msg_len as usize).min(MESSAGE_MAX)];
         let Controls { local, segment, arrived } = read_controls(&header.msg_hdr);
         let segment = segment.filter(|segment| *segment > 0).unwrap_or(bytes.len());
+        let arrived = arrived.map_or(self.read.now(), |stamp| self.read.at(stamp));
         Some(Received { source: read_name(&self.names[index])?, local, bytes, segment, arrived })
     }
 }
