@@ -28,7 +28,7 @@ class Received:
     """Counts what comes from the others."""
 
     def __init__(self):
-        self.frames = self.width = self.height = 0
+        self.frames = self.decoded = self.width = self.height = 0
         self.energy = 0.0
         self.packets = []
         self.pictures = []
@@ -49,7 +49,11 @@ class Received:
             for stats in await track.get_stats():
                 if stats.HasField("inbound_rtp"):
                     inbound = stats.inbound_rtp.inbound
-                    self.frames = inbound.frames_decoded
+                    # libwebrtc begins again at zero when its settings change: the SDK's first publication
+                    # writes a start bitrate into the sections that receive, too.
+                    decoded = inbound.frames_decoded
+                    self.frames += decoded - self.decoded if decoded >= self.decoded else decoded
+                    self.decoded = decoded
                     self.width, self.height = inbound.frame_width, inbound.frame_height
 
     async def audio(self, track):
