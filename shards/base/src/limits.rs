@@ -296,6 +296,9 @@ pub const RED_PAYLOAD_MAX: usize = 1_200;
 
 /// At most one keyframe request a layer reaches a publisher in this time.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(1_000);
+/// The oldest that the kernel's stamp may make a datagram. The calendar's clock is put right now and
+/// then, and stamps from before that are wrong by as much.
+pub const STAMP_AGE_MAX: Duration = Duration::from_secs(1);
 /// A layer without packets for this long counts as stopped.
 pub const LAYER_SILENCE: Duration = Duration::from_millis(1_500);
 /// A node's first pause before it asks a STUN server again; each further one is twice as long.

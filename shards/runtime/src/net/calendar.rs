@@ -3,9 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// The oldest that a stamp may say a datagram is. A socket's buffer holds less; the calendar's clock is put
-/// right now and then, and by as much the stamps before that are wrong.
-const AGE_MAX: Duration = Duration::from_secs(1);
+use antipode_base::limits::STAMP_AGE_MAX;
 
 /// Both clocks, read one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +25,9 @@ impl Calendar {
         self.now
     }
 
-    /// The instant of a stamp: not after the reading, and at most [`AGE_MAX`] before it.
+    /// The instant of a stamp: not after the reading, and at most [`STAMP_AGE_MAX`] before it.
     pub(crate) fn at(&self, stamp: Duration) -> Instant {
-        let age = self.since_1970.saturating_sub(stamp).min(AGE_MAX);
+        let age = self.since_1970.saturating_sub(stamp).min(STAMP_AGE_MAX);
         self.now.checked_sub(age).unwrap_or(self.now)
     }
 }
@@ -48,7 +46,11 @@ mod tests {
             read.now,
             "nothing is of the future"
         );
-        assert_eq!(read.at(ago(3_600_000)), read.now - AGE_MAX, "a clock that was put forward");
-        assert_eq!(read.at(Duration::ZERO), read.now - AGE_MAX);
+        assert_eq!(
+            read.at(ago(3_600_000)),
+            read.now - STAMP_AGE_MAX,
+            "a clock that was put forward"
+        );
+        assert_eq!(read.at(Duration::ZERO), read.now - STAMP_AGE_MAX);
     }
 }
