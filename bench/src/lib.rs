@@ -20,7 +20,8 @@
 //! | [`media`] | what is sent |
 //! | [`sink`] | what was received |
 //! | [`hosted`] | servers that the harness starts, pins and ends |
-//! | [`proc`] | what processes used, from `/proc` and `/metrics` |
+//! | [`proc`] | what processes used, from `/proc` |
+//! | [`scrape`] | what a server says of itself at `/metrics` |
 //! | [`report`] | the result, and its forms |
 //! | [`floor`] | what kernel and cipher alone cost |
 //! | [`path`] | what the microbenches share |
@@ -39,6 +40,7 @@ pub mod proc;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod scrape;
 pub mod signal;
 pub mod sink;
 

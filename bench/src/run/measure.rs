@@ -9,11 +9,12 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::client::crew::Sums;
 use crate::error::BenchError;
-use crate::proc::{self, Load, Own, Scraped, Spent, Usage};
+use crate::proc::{self, Load, Own, Spent, Usage};
 use crate::report::Sample;
 use crate::run::company::{Company, bar};
 use crate::run::restart::Restart;
 use crate::scenario::Plan;
+use crate::scrape::{self, Scraped};
 use crate::signal::http;
 
 /// How long a server may take to answer `/metrics`.
@@ -107,7 +108,7 @@ impl Meter {
         let path = format!("{}/metrics", self.server.prefix);
         let request = Request::get(path).body(Full::new(Bytes::new())).ok()?;
         let answer = http::send(&self.server, request, METRICS_PATIENCE).await.ok()?;
-        answer.status().is_success().then(|| proc::scrape(&String::from_utf8_lossy(answer.body())))
+        answer.status().is_success().then(|| scrape::scrape(&String::from_utf8_lossy(answer.body())))
     }
 }
 
