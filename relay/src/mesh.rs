@@ -8,10 +8,14 @@
 //! ```
 //!
 //! A shard owns its [`Port`]: the producing ends of its row and the consuming ends of its column.
-//! A full ring gives the parcel back, and the caller counts the drop.
+//! A full ring gives the parcel back, and the caller counts the drop. Beside each ring stands since when
+//! its oldest parcel waits, written once a turn, so that hops are measured where they happen.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use antipode_base::delays::Delays;
 use antipode_base::ids::ShardId;
 use antipode_base::limits::{RING_PARCELS, SHARDS_MAX, TURN_PARCELS_MAX};
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
@@ -22,11 +26,47 @@ use crate::parcel::Parcel;
 /// One shard's ends of the mesh.
 pub struct Port {
     me: ShardId,
-    out: Vec<Option<Producer<Parcel>>>,
+    out: Vec<Option<End<Producer<Parcel>>>>,
     /// By receiving shard: whether something was pushed since the last flush.
     touched: Vec<bool>,
     bells: Vec<Arc<Doorbell>>,
-    inn: Vec<Option<Consumer<Parcel>>>,
+    inn: Vec<Option<End<Consumer<Parcel>>>>,
+    hops: Delays,
+}
+
+/// One end of a ring.
+struct End<R> {
+    ring: R,
+    since: Arc<Since>,
+}
+
+/// Since when the oldest parcel of a ring waits. Has its own cache lines: two cores write it.
+#[repr(align(128))]
+struct Since {
+    epoch: Instant,
+    /// Nanoseconds since the epoch; 0: not known.
+    nanos: AtomicU64,
+}
+
+impl Since {
+    /// A parcel is about to be pushed. An older one that waits still is what counts.
+    fn mark(&self) {
+        if self.nanos.load(Ordering::Relaxed) == 0 {
+            let nanos = self.epoch.elapsed().as_nanos().max(1);
+            self.nanos.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Release);
+        }
+    }
+
+    /// How long the oldest had waited by `now`. Where all were `taken`, the next one counts anew; what is
+    /// pushed just then goes unmeasured, which is better than measured with a time of before.
+    fn waited(&self, now: Instant, taken: bool) -> Option<Duration> {
+        let nanos = match taken {
+            true => self.nanos.swap(0, Ordering::Acquire),
+            false => self.nanos.load(Ordering::Acquire),
+        };
+        let pushed = (nanos != 0).then(|| self.epoch + Duration::from_nanos(nanos));
+        pushed.map(|pushed| now.saturating_duration_since(pushed))
+    }
 }
 
 /// Makes the ports of all shards; `bells` has one per shard, in their order.
@@ -43,12 +83,19 @@ pub fn mesh(bells: &[Arc<Doorbell>]) -> Vec<Port> {
             touched: vec![false; shards],
             bells: bells.to_vec(),
             inn: Vec::with_capacity(shards),
+            hops: Delays::default(),
         })
         .collect();
+    let epoch = Instant::now();
     for from in 0..shards {
         for to in 0..shards {
-            let (producer, consumer) =
-                if from == to { (None, None) } else { split(RingBuffer::new(RING_PARCELS)) };
+            let (producer, consumer) = match from == to {
+                true => (None, None),
+                false => {
+                    let (producer, consumer) = ring(epoch);
+                    (Some(producer), Some(consumer))
+                }
+            };
             ports[from].out.push(producer);
             ports[to].inn.push(consumer);
         }
@@ -56,8 +103,10 @@ pub fn mesh(bells: &[Arc<Doorbell>]) -> Vec<Port> {
     ports
 }
 
-fn split<T>((tx, rx): (Producer<T>, Consumer<T>)) -> (Option<Producer<T>>, Option<Consumer<T>>) {
-    (Some(tx), Some(rx))
+fn ring(epoch: Instant) -> (End<Producer<Parcel>>, End<Consumer<Parcel>>) {
+    let (producer, consumer) = RingBuffer::new(RING_PARCELS);
+    let since = Arc::new(Since { epoch, nanos: AtomicU64::new(0) });
+    (End { ring: producer, since: Arc::clone(&since) }, End { ring: consumer, since })
 }
 
 impl Port {
@@ -78,17 +127,15 @@ impl Port {
     // The parcel itself is the error: boxing it would put an allocation on the media path.
     #[allow(clippy::result_large_err)]
     pub fn send(&mut self, to: ShardId, parcel: Parcel) -> Result<(), Parcel> {
-        let Some(Some(ring)) = self.out.get_mut(to.index()) else { return Err(parcel) };
-        match ring.push(parcel) {
-            Ok(()) => {
-                self.touched[to.index()] = true;
-                Ok(())
-            }
-            Err(PushError::Full(parcel)) => Err(parcel),
+        let Some(Some(end)) = self.out.get_mut(to.index()) else { return Err(parcel) };
+        let touched = &mut self.touched[to.index()];
+        if !std::mem::replace(touched, true) {
+            end.since.mark();
         }
+        end.ring.push(parcel).map_err(|PushError::Full(parcel)| parcel)
     }
 
-    /// Rings the bells of shards that got something since the last call and sleep. Once per turn.
+    /// Rings the bells of shards that got something since the last call and sleep.
     pub fn flush(&mut self) {
         for (touched, bell) in self.touched.iter_mut().zip(&self.bells) {
             if std::mem::take(touched) {
@@ -101,25 +148,39 @@ impl Port {
     /// many there were.
     pub fn drain(&mut self, mut take: impl FnMut(ShardId, Parcel)) -> usize {
         let mut taken = 0;
-        for (from, ring) in self.inn.iter_mut().enumerate() {
-            let Some(ring) = ring else { continue };
+        let mut clock = None;
+        for (from, end) in self.inn.iter_mut().enumerate() {
+            let Some(End { ring, since }) = end else { continue };
+            if ring.is_empty() {
+                continue;
+            }
+            let now = *clock.get_or_insert_with(Instant::now);
+            let before = taken;
             for _ in 0..TURN_PARCELS_MAX {
                 let Ok(parcel) = ring.pop() else { break };
                 take(ShardId(from as u16), parcel);
                 taken += 1;
             }
+            if let Some(waited) = since.waited(now, ring.is_empty()) {
+                self.hops.add(waited, (taken - before) as u64);
+            }
         }
         taken
     }
 
+    /// How long parcels waited in the rings towards the owner until they were drained.
+    pub fn hops(&self) -> &Delays {
+        &self.hops
+    }
+
     /// Whether any ring has a parcel for the owner.
     pub fn has_parcels(&self) -> bool {
-        self.inn.iter().flatten().any(|ring| !ring.is_empty())
+        self.inn.iter().flatten().any(|end| !end.ring.is_empty())
     }
 
     /// Parcels waiting in each ring towards the owner, by sending shard.
     pub fn depths(&self) -> Vec<u64> {
-        self.inn.iter().map(|ring| ring.as_ref().map_or(0, |ring| ring.slots() as u64)).collect()
+        self.inn.iter().map(|end| end.as_ref().map_or(0, |end| end.ring.slots() as u64)).collect()
     }
 }
 
@@ -129,7 +190,7 @@ mod tests {
     use crate::doorbell::Wake;
     use crate::parcel::Note;
     use antipode_base::ids::TrackId;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     #[derive(Clone, Default)]
     struct Count(Arc<AtomicUsize>);
@@ -185,6 +246,36 @@ mod tests {
         // Nobody is his own neighbour, and there is no third shard.
         assert!(ports[0].send(ShardId(0), note(1)).is_err());
         assert!(ports[0].send(ShardId(2), note(1)).is_err());
+    }
+
+    #[test]
+    fn a_hop_is_as_long_as_the_oldest_parcel_waited() {
+        let bells: Vec<_> =
+            (0..2).map(|_| Arc::new(Doorbell::new(Box::new(Count::default())))).collect();
+        let mut ports = mesh(&bells);
+        let pause = || std::thread::sleep(Duration::from_millis(3));
+        let counted = |port: &Port| port.hops().counts().iter().sum::<u64>();
+        // Of the same turn, and of a later turn before the first was taken.
+        for n in 0..2 {
+            ports[0].send(ShardId(1), note(n)).unwrap();
+            pause();
+        }
+        ports[0].flush();
+        ports[0].send(ShardId(1), note(2)).unwrap();
+        assert_eq!(ports[1].drain(|_, _| ()), 3);
+        assert_eq!(counted(&ports[1]), 3);
+        let sum_us = ports[1].hops().sum_us();
+        assert!(sum_us >= 3 * 6_000, "{sum_us} µs");
+        // One that is taken anew counts from its own push.
+        ports[0].flush();
+        pause();
+        let pushed = Instant::now();
+        ports[0].send(ShardId(1), note(3)).unwrap();
+        assert_eq!(ports[1].drain(|_, _| ()), 1);
+        let hop = Duration::from_micros(ports[1].hops().sum_us() - sum_us);
+        assert!(hop <= pushed.elapsed(), "{hop:?}");
+        assert_eq!(counted(&ports[1]), 4);
+        assert_eq!(ports[0].hops(), &Delays::default(), "nothing came to it");
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! `/metrics`: the counters of every shard and of signaling itself, as OpenMetrics text.
 
+use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 
+use antipode_base::delays::{BOUNDS_US, Delays};
 use antipode_base::ids::{NodeId, ShardId};
 use antipode_base::stats::{ProcessStats, ShardStats, TcpEnding, TcpStats};
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 use crate::actor::Inspection;
@@ -18,6 +23,7 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 
 type Labels = Vec<(&'static str, String)>;
 type Read = fn(&ShardStats) -> u64;
+type ReadDelays = fn(&ShardStats) -> &Delays;
 type ReadTcp = fn(&TcpStats) -> u64;
 
 const GAUGES: [(&str, &str, Read); 4] = [
@@ -45,6 +51,15 @@ const COUNTERS: [(&str, &str, Read); 15] = [
     ("antipode_trains_out", "Segmented sends", |stats| stats.trains_out),
 ];
 
+const DELAYS: [(&str, &str, ReadDelays); 2] = [
+    (
+        "antipode_media_held_seconds",
+        "From when the kernel had a publisher's packet until all that its turn sent had left",
+        |stats| &stats.held,
+    ),
+    ("antipode_hop_seconds", "Time of a parcel in the ring between two shards", |s| &s.hops),
+];
+
 const TCP_COUNTERS: [(&str, &str, ReadTcp); 5] = [
     ("antipode_tcp_accepted", "TCP connections taken in", |stats| stats.accepted),
     ("antipode_tcp_messages_in", "Messages received by TCP", |stats| stats.messages_in),
@@ -59,6 +74,28 @@ const TCP_DROPS: [(&str, ReadTcp); 4] = [
     ("late", |stats| stats.dropped_late),
     ("gone", |stats| stats.dropped_gone),
 ];
+
+/// A shard's delays as a histogram.
+#[derive(Debug, Default)]
+struct Histogram(OnceLock<Delays>);
+
+impl TypedMetric for Histogram {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Histogram {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let Some(delays) = self.0.get() else { return Ok(()) };
+        let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(delays.counts().iter().copied()).collect();
+        let count = delays.counts().iter().sum();
+        encoder.encode_histogram::<Labels>(delays.sum_us() as f64 / 1e6, count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
 
 /// The text of one scrape. `process`: signaling's own.
 pub(crate) fn text(
@@ -97,6 +134,14 @@ fn shards(registry: &mut Registry, stats: &[(NodeId, ShardId, ShardStats)]) {
         let family = Family::<Labels, Counter>::default();
         for (node, shard, stats) in stats {
             family.get_or_create(&labels(*node, *shard)).inc_by(read(stats));
+        }
+        registry.register(name, help, family);
+    }
+    for (name, help, read) in DELAYS {
+        let family = Family::<Labels, Histogram>::default();
+        for (node, shard, stats) in stats {
+            // There is one of each shard.
+            let _ = family.get_or_create(&labels(*node, *shard)).0.set(read(stats).clone());
         }
         registry.register(name, help, family);
     }
@@ -221,12 +266,15 @@ mod tests {
     use crate::config::AdmissionLimits;
     use crate::model::Counters;
     use antipode_base::verdict::DropReason;
+    use std::time::Duration;
 
     #[test]
     fn every_shard_has_its_line() {
         let mut stats = ShardStats { packets_in: 7, sessions: 2, ..Default::default() };
         stats.drops.count(DropReason::Oversized);
         stats.ring_depths = vec![0, 5];
+        stats.hops.add(Duration::from_micros(35), 3);
+        stats.held.add(Duration::from_secs(1), 1);
         let mut tcp = TcpStats { connections: 4, dropped_late: 6, ..Default::default() };
         tcp.endings.count(TcpEnding::Silent);
         let process = ProcessStats {
@@ -256,6 +304,12 @@ mod tests {
             "antipode_packets_in_total{node=\"node-a\",shard=\"1\"} 0",
             "antipode_drops_total{node=\"node-a\",shard=\"0\",reason=\"oversized\"} 1",
             "antipode_ring_depth{node=\"node-a\",shard=\"0\",from=\"1\"} 5",
+            "antipode_hop_seconds_bucket{le=\"0.00002\",node=\"node-a\",shard=\"0\"} 0",
+            "antipode_hop_seconds_bucket{le=\"0.00005\",node=\"node-a\",shard=\"0\"} 3",
+            "antipode_hop_seconds_sum{node=\"node-a\",shard=\"0\"} 0.000105",
+            "antipode_media_held_seconds_bucket{le=\"0.1\",node=\"node-a\",shard=\"0\"} 0",
+            "antipode_media_held_seconds_bucket{le=\"+Inf\",node=\"node-a\",shard=\"0\"} 1",
+            "antipode_media_held_seconds_count{node=\"node-a\",shard=\"0\"} 1",
             "antipode_tcp_connections{node=\"node-a\"} 4",
             "antipode_tcp_drops_total{node=\"node-a\",reason=\"late\"} 6",
             "antipode_tcp_endings_total{node=\"node-a\",reason=\"silent\"} 1",

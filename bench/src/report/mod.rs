@@ -31,6 +31,7 @@ use crate::proc::{Load, ServerCores};
 use crate::report::nodes::NodePart;
 use crate::run::measure::{Reading, Span};
 use crate::scenario::{Kind, Plan};
+use crate::scrape::Told;
 use crate::signal::Protocol;
 use crate::sink::stream::StreamReport;
 use crate::sink::tally::{Counts, Latency, Tally};
@@ -153,6 +154,12 @@ pub struct ServerPart {
     /// Mean length of its trains, in datagrams, as it says.
     #[serde(default)]
     pub train: Option<f64>,
+    /// How long it had media before it had sent all of it, as it says.
+    #[serde(default)]
+    pub held: Option<Told>,
+    /// How long parcels were between two of its shards, as it says.
+    #[serde(default)]
+    pub hops: Option<Told>,
     /// Its own cores, where the harness gave it some.
     #[serde(default)]
     pub cores: Option<ServerCores>,
@@ -396,6 +403,8 @@ impl ServerPart {
             involuntary_switches: switches(|usage| usage.involuntary_switches, 1),
             threads: last.usage.map(|usage| usage.threads),
             packets_out: spent(last.scraped.packets_out, first.scraped.packets_out),
+            held: last.scraped.held.since(&first.scraped.held),
+            hops: last.scraped.hops.since(&first.scraped.hops),
             train: datagrams.zip(trains).filter(|(_, trains)| *trains > 0.0).map(|(d, t)| d / t),
             cores: cpu_us.filter(|_| cores > 0).map(own),
         }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::report::{Part, Report};
+use crate::scrape::Told;
 use crate::sink::tally::Latency;
 
 /// Columns of the names.
@@ -152,6 +153,10 @@ fn server_rows(report: &Report) -> Vec<(String, String)> {
     );
     let train = server.train.map(|train| format!("{train:.2} datagrams a send"));
     row("server trains", train);
+    let told =
+        |told: Told| format!("p50 {:.3}, p99 {:.3} ms, as it says", told.p50_ms, told.p99_ms);
+    row("server held media for", server.held.map(told));
+    row("hops between its shards", server.hops.map(told));
     row(
         "server's own cores",
         server.cores.map(|cores| {

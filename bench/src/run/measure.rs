@@ -40,7 +40,7 @@ pub struct Meter {
 }
 
 /// One reading of the server.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// Of its process.
     pub usage: Option<Usage>,
@@ -108,7 +108,10 @@ impl Meter {
         let path = format!("{}/metrics", self.server.prefix);
         let request = Request::get(path).body(Full::new(Bytes::new())).ok()?;
         let answer = http::send(&self.server, request, METRICS_PATIENCE).await.ok()?;
-        answer.status().is_success().then(|| scrape::scrape(&String::from_utf8_lossy(answer.body())))
+        answer
+            .status()
+            .is_success()
+            .then(|| scrape::scrape(&String::from_utf8_lossy(answer.body())))
     }
 }
 
@@ -156,7 +159,7 @@ pub async fn span(
     let mut load = last.1.since(&own);
     load.stall_s = stall.as_secs_f64();
     let sums = company.stage.crew.sums().await?;
-    let server = [meter.idle, first, meter.read().await];
+    let server = [meter.idle.clone(), first, meter.read().await];
     let (clients, server_cores) = (company.stands(), meter.watched.cores.len());
     // A command that still runs has done nothing that could be measured.
     let restarted = match strike {

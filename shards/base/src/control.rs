@@ -23,7 +23,7 @@ use crate::notice::Notice;
 use crate::stats::{ProcessStats, ShardStats, TcpStats};
 
 /// Changes with every change of a type that travels here.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Bytes of the length before each message.
 pub const PREFIX: usize = 4;

@@ -11,6 +11,7 @@
 //! | [`notice`] | what a shard tells signaling |
 //! | [`verdict`] | what was decided about one packet, and the named reasons of a drop |
 //! | [`stats`] | the counters of a shard |
+//! | [`delays`] | delays counted in buckets |
 //! | [`control`] | the frames between a node and signaling |
 //!
 //! It never waits, holds no state and depends on nothing of ours.
@@ -18,6 +19,7 @@
 
 pub mod command;
 pub mod control;
+pub mod delays;
 pub mod ids;
 pub mod limits;
 pub mod media;

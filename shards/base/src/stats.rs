@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::delays::Delays;
 use crate::verdict::Drops;
 
 /// What `/metrics` shows of one shard.
@@ -49,6 +50,12 @@ pub struct ShardStats {
     pub trains_out: u64,
     /// Gauge: parcels waiting in the ring from each shard, by its index.
     pub ring_depths: Vec<u64>,
+    /// From when the kernel had a publisher's datagram until the turn that took it in had sent everything:
+    /// no packet of it was longer here.
+    pub held: Delays,
+    /// From when another shard put the oldest parcel into a ring until it was taken, counted for each
+    /// parcel that was taken then: none was longer in the ring.
+    pub hops: Delays,
     /// Drops by reason.
     pub drops: Drops,
 }

@@ -55,6 +55,16 @@ impl Datagram<'_> {
     pub(crate) fn peer(&self) -> PeerAddress {
         (self.transport, self.source)
     }
+
+    /// Whether it has the form of RTP, and not that of RTCP, STUN or DTLS (RFC 7983 §7, RFC 5761 §4).
+    pub fn is_rtp(&self) -> bool {
+        matches!(self.bytes, [128..=191, ..]) && !self.is_rtcp()
+    }
+
+    /// Packet types 192 to 223 in the place of the marker bit (RFC 5761 §4).
+    pub(crate) fn is_rtcp(&self) -> bool {
+        matches!(self.bytes, [128..=191, 192..=223, ..])
+    }
 }
 
 /// Something that happened.

@@ -10,6 +10,9 @@
 //!   ring the bells of those who sleep                          └─> control thread
 //! ```
 //!
+//! Whoever sleeps is rung before anything is sent, so that a large room's pictures leave two shards at
+//! the same time.
+//!
 //! A panic within a turn ends the shard's sessions, which signaling hears of, and nothing else: a new
 //! core is made, and the rings, the socket and the other shards go on.
 
@@ -23,6 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antipode_base::command::Command;
+use antipode_base::delays::Delays;
 use antipode_base::ids::{SessionId, ShardId};
 use antipode_base::limits::{
     DATAGRAM_MAX, RECV_BATCH, STATS_INTERVAL, TURN_COMMANDS_MAX, TURN_DATAGRAMS_MAX,
@@ -126,6 +130,9 @@ pub(crate) struct ShardThread<C> {
     /// Counters of cores that panicked.
     carried: ShardStats,
     stats_at: Instant,
+    /// When the RTP packets of this turn came.
+    arrived: Vec<Instant>,
+    held: Delays,
 }
 
 impl<C: Core> ShardThread<C> {
@@ -143,6 +150,8 @@ impl<C: Core> ShardThread<C> {
             tally: Tally::default(),
             carried: ShardStats::default(),
             stats_at: now,
+            arrived: Vec::with_capacity(TURN_DATAGRAMS_MAX),
+            held: Delays::default(),
         }
     }
 
@@ -155,7 +164,7 @@ impl<C: Core> ShardThread<C> {
             0
         });
         self.send();
-        self.wiring.port.flush();
+        self.note_held();
         if let Some(tcp) = &mut self.wiring.tcp {
             tcp.flush();
         }
@@ -163,11 +172,22 @@ impl<C: Core> ShardThread<C> {
         Turn { now, traffic }
     }
 
-    /// Sends what the socket takes; the core gets the buffers back.
+    /// Wakes those who have parcels, and sends what the socket takes; the core gets the buffers back.
     fn send(&mut self) {
+        self.wiring.port.flush();
         let (locals, core) = (&self.wiring.locals, &mut self.core);
         let source_of = |local| locals.source_of(local);
         self.outbox.send(self.wiring.socket.as_fd(), source_of, |buffer| core.reuse(buffer));
+    }
+
+    /// How long this turn's media was here, once it has left.
+    fn note_held(&mut self) {
+        if !self.arrived.is_empty() {
+            let now = Instant::now();
+            for arrived in self.arrived.drain(..) {
+                self.held.add(now.saturating_duration_since(arrived), 1);
+            }
+        }
     }
 
     /// The part of a turn in which the core runs. Returns how much traffic there was.
@@ -230,6 +250,9 @@ impl<C: Core> ShardThread<C> {
             } else {
                 let (transport, source) = (Transport::Udp, message.source);
                 let datagram = Datagram { transport, source, local, bytes, at: message.arrived };
+                if datagram.is_rtp() {
+                    self.arrived.push(message.arrived);
+                }
                 self.core.handle(Input::Datagram(datagram), now);
             }
             rest = behind;
@@ -364,6 +387,8 @@ impl<C: Core> ShardThread<C> {
         stats.datagrams_in += self.tally.oversized;
         stats.bytes_in += self.tally.oversized_bytes;
         stats.ring_depths = self.wiring.port.depths();
+        stats.hops = self.wiring.port.hops().clone();
+        stats.held = self.held.clone();
         stats.drops.add(DropReason::OutboxFull, sent.dropped);
         stats.drops.add(DropReason::NoticeFull, self.wiring.reporter.dropped());
         stats.drops.add(DropReason::RingFull, self.tally.ring_full);

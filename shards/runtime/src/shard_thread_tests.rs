@@ -172,6 +172,24 @@ fn a_turn_takes_in_and_gives_out() {
 }
 
 #[test]
+fn media_is_held_from_the_kernel_until_it_has_left() {
+    let (wiring, scene) = scene();
+    let mut shard = double(wiring);
+    const WAIT: Duration = Duration::from_millis(15);
+    // RTP, and what is none: RTCP, STUN and DTLS (RFC 7983 §7, RFC 5761 §4).
+    for first in [[0x80, 96], [0x80, 200], [0, 1], [22, 254]] {
+        scene.peer.send(&first).unwrap();
+    }
+    thread::sleep(WAIT);
+    shard.turn();
+    let held = shard.stats().held;
+    assert_eq!(held.counts().iter().sum::<u64>(), 1);
+    assert!(held.sum_us() >= WAIT.as_micros() as u64, "{held:?}");
+    shard.turn();
+    assert_eq!(shard.stats().held, held, "nothing came");
+}
+
+#[test]
 fn what_is_too_long_is_counted_before_the_core() {
     let (wiring, scene) = scene();
     let mut shard = double(wiring);

@@ -175,7 +175,7 @@ impl Session {
         let Ok(receive) = parsed else { return fx.drops.count(DropReason::NotOurs) };
         let rtp = rtp_ssrc(datagram.bytes);
         fx.opened = false;
-        if is_rtcp(datagram.bytes) {
+        if datagram.is_rtcp() {
             if self.egress.hear(datagram.bytes, now, &mut fx.heard) {
                 self.consented = now;
             }
@@ -437,11 +437,6 @@ fn rtp_ssrc(bytes: &[u8]) -> Option<Ssrc> {
     let rtp = (128..192).contains(bytes.first()?) && !(64..96).contains(&(bytes.get(1)? & 0x7f));
     let ssrc = bytes.get(8..12)?.first_chunk::<4>()?;
     rtp.then(|| Ssrc::from(u32::from_be_bytes(*ssrc)))
-}
-
-/// RFC 5761 §4: packet types 192 to 223 with the marker bit's place.
-fn is_rtcp(bytes: &[u8]) -> bool {
-    matches!(bytes, [128..=191, 192..=223, ..])
 }
 
 /// The publisher's clock as str0m tells it: wall clock since 1970, NTP counts from 1900.
