@@ -1,4 +1,4 @@
-//! Two commits of a repository are built apart, and nothing of it stays behind.
+//! Two commits of a repository are built apart, and no work tree stays behind.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,15 +50,19 @@ async fn this_tree_and_a_commit_are_built_apart() {
     // What is measured here is what stands here, committed or not.
     write(&root, "newest");
     let mut trees = Trees::find(&root.join("src"), "HEAD~1").await.expect("it is one");
-    let there = trees.build_commit().await.expect("it builds");
     let here = trees.build_here().await.expect("it builds");
+    let there = trees.build_commit().await.expect("it builds");
     assert_eq!((&*says(&here.binary), &*says(&there.binary)), ("newest", "old"));
-    assert_eq!(says(&root.join("target/release/antipode")), "newest", "the last one stays");
     assert!(here.label.contains("changed"), "{}", here.label);
+    assert_ne!(here.binary, there.binary);
     assert_eq!(git(&root, &["worktree", "list"]).lines().count(), 2);
     drop(trees);
     assert_eq!(git(&root, &["worktree", "list"]).lines().count(), 1);
-    assert!(!there.binary.exists(), "its folder is gone");
+
+    // Another commit is built where that one was.
+    let mut trees = Trees::find(&root, "HEAD").await.expect("it is one");
+    let there = trees.build_commit().await.expect("it builds");
+    assert_eq!(says(&there.binary), "new");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Builds of two trees of one repository: the one that stands here, and a commit beside it in a
-//! folder of its own that is gone at the end. Both use the target folder that stands here, so that
-//! what they depend on is built once; the binaries leave it before the other is built.
+//! folder of its own that is gone at the end. What the commit depends on stays built in a target folder
+//! beside ours; in ours it cannot be, since cargo tells the sources of two work trees apart by their age
+//! alone.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -58,10 +59,10 @@ impl Trees {
     pub async fn build_here(&self) -> Result<Built, BenchError> {
         let said = git(&self.root, ["describe", "--always", "--dirty=, changed"]).await;
         let label = format!("this tree ({})", said.unwrap_or_else(|_| "no commit".into()));
-        Ok(Built { label, binary: self.build(&self.root, "here").await? })
+        Ok(Built { label, binary: build(&self.root, &self.target()).await? })
     }
 
-    /// Builds the commit in a work tree of its own.
+    /// Builds the commit in a work tree of its own, which is younger than whatever was built there before.
     ///
     /// # Errors
     /// It cannot be laid out, or does not build.
@@ -75,26 +76,12 @@ impl Trees {
         laid.map_err(|words| BenchError::Flag { flag: "--against", fault: words })?;
         let short = git(&self.root, ["rev-parse", "--short", &self.commit]).await;
         let label = format!("commit {}", short.unwrap_or_else(|_| self.commit.clone()));
-        Ok(Built { label, binary: self.build(&tree, "there").await? })
+        Ok(Built { label, binary: build(&tree, &self.target().join("against")).await? })
     }
 
-    /// Builds in release form, and puts the binary where no other build writes; cargo's own progress is
-    /// shown.
-    async fn build(&self, tree: &Path, name: &str) -> Result<PathBuf, BenchError> {
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| self.root.join("target"), |folder| self.root.join(folder));
-        let mut cargo = Command::new("cargo");
-        cargo.current_dir(tree).args(["build", "--release", "--locked", "--package", PACKAGE]);
-        cargo.arg("--target-dir").arg(&target).stdin(Stdio::null()).stdout(Stdio::null());
-        let ended = cargo.kill_on_drop(true).status().await.map_err(BenchError::host("cargo"))?;
-        let built = target.join("release").join(PACKAGE);
-        if !ended.success() || !built.is_file() {
-            let fault = format!("{} does not build: {ended}", tree.display());
-            return Err(BenchError::Flag { flag: "--against", fault });
-        }
-        let binary = self.scratch.path().join(name);
-        std::fs::copy(&built, &binary).map_err(BenchError::file(&binary))?;
-        Ok(binary)
+    fn target(&self) -> PathBuf {
+        std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| self.root.join("target"), |folder| self.root.join(folder))
     }
 
     fn tree(&self) -> PathBuf {
@@ -124,4 +111,19 @@ async fn git<S: AsRef<OsStr>>(
         return Err(reason(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Builds in release form; cargo's own progress is shown.
+async fn build(tree: &Path, target: &Path) -> Result<PathBuf, BenchError> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(tree).args(["build", "--release", "--locked", "--package", PACKAGE]);
+    cargo.arg("--target-dir").arg(target).stdin(Stdio::null()).stdout(Stdio::null());
+    let ended = cargo.kill_on_drop(true).status().await.map_err(BenchError::host("cargo"))?;
+    let binary = target.join("release").join(PACKAGE);
+    if ended.success() && binary.is_file() {
+        Ok(binary)
+    } else {
+        let fault = format!("{} does not build: {ended}", tree.display());
+        Err(BenchError::Flag { flag: "--against", fault })
+    }
 }

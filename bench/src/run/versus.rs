@@ -134,8 +134,7 @@ async fn corners(args: &LoadArgs, trees: &mut Option<Trees>) -> Result<[Corner; 
     if let Some(commit) = &args.rival.against {
         let folder = std::env::current_dir().map_err(BenchError::host("the present folder"))?;
         let trees = trees.insert(Trees::find(&folder, commit).await?);
-        // This tree last: its binary is the one that stays in the target folder.
-        let (there, here) = (trees.build_commit().await?, trees.build_here().await?);
+        let (here, there) = (trees.build_here().await?, trees.build_commit().await?);
         return Ok([
             corner(here.label, here.binary, own, args.clone()),
             corner(there.label, there.binary, own, others),
