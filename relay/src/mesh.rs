@@ -29,6 +29,8 @@ pub struct Port {
     out: Vec<Option<End<Producer<Parcel>>>>,
     /// By receiving shard: whether something was pushed since the last flush.
     touched: Vec<bool>,
+    /// Whether any of them is.
+    pushed: bool,
     bells: Vec<Arc<Doorbell>>,
     inn: Vec<Option<End<Consumer<Parcel>>>>,
     hops: Delays,
@@ -81,6 +83,7 @@ pub fn mesh(bells: &[Arc<Doorbell>]) -> Vec<Port> {
             me: ShardId(me as u16),
             out: Vec::with_capacity(shards),
             touched: vec![false; shards],
+            pushed: false,
             bells: bells.to_vec(),
             inn: Vec::with_capacity(shards),
             hops: Delays::default(),
@@ -130,6 +133,7 @@ impl Port {
         let Some(Some(end)) = self.out.get_mut(to.index()) else { return Err(parcel) };
         let touched = &mut self.touched[to.index()];
         if !std::mem::replace(touched, true) {
+            self.pushed = true;
             end.since.mark();
         }
         end.ring.push(parcel).map_err(|PushError::Full(parcel)| parcel)
@@ -137,6 +141,9 @@ impl Port {
 
     /// Rings the bells of shards that got something since the last call and sleep.
     pub fn flush(&mut self) {
+        if !std::mem::take(&mut self.pushed) {
+            return;
+        }
         for (touched, bell) in self.touched.iter_mut().zip(&self.bells) {
             if std::mem::take(touched) {
                 bell.ring_if_sleeping();

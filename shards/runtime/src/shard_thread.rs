@@ -10,8 +10,8 @@
 //!   ring the bells of those who sleep                          └─> control thread
 //! ```
 //!
-//! Whoever sleeps is rung before anything is sent, so that a large room's pictures leave two shards at
-//! the same time.
+//! The core gives its parcels first, and whoever sleeps is rung before anything is sealed: a large room's
+//! pictures leave two shards at the same time.
 //!
 //! A panic within a turn ends the shard's sessions, which signaling hears of, and nothing else: a new
 //! core is made, and the rings, the socket and the other shards go on.
@@ -164,6 +164,7 @@ impl<C: Core> ShardThread<C> {
             0
         });
         self.send();
+        self.wiring.port.flush();
         self.note_held();
         if let Some(tcp) = &mut self.wiring.tcp {
             tcp.flush();
@@ -172,9 +173,8 @@ impl<C: Core> ShardThread<C> {
         Turn { now, traffic }
     }
 
-    /// Wakes those who have parcels, and sends what the socket takes; the core gets the buffers back.
+    /// Sends what the socket takes; the core gets the buffers back.
     fn send(&mut self) {
-        self.wiring.port.flush();
         let (locals, core) = (&self.wiring.locals, &mut self.core);
         let source_of = |local| locals.source_of(local);
         self.outbox.send(self.wiring.socket.as_fd(), source_of, |buffer| core.reuse(buffer));
@@ -204,6 +204,9 @@ impl<C: Core> ShardThread<C> {
             self.tally.turns += 1;
             self.core.flush(now);
             while let Some(output) = self.core.poll() {
+                if !matches!(output, Output::Parcel(_)) {
+                    self.wiring.port.flush();
+                }
                 self.give(output);
             }
         }

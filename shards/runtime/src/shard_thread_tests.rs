@@ -17,6 +17,7 @@ use crate::wake::{EventBell, StopToken};
 use antipode_base::ids::TrackId;
 use antipode_base::limits::CONTROL_CHANNEL_MAX;
 use antipode_core::Transmit;
+use antipode_relay::doorbell::Wake;
 use antipode_relay::mesh::mesh;
 use antipode_relay::parcel::Note;
 use crossbeam_channel::Sender;
@@ -169,6 +170,57 @@ fn a_turn_takes_in_and_gives_out() {
     let stats = shard.stats();
     assert_eq!((stats.turns, stats.datagrams_in, stats.datagrams_out), (1, 1, 1));
     assert_eq!((stats.bytes_out, stats.trains_out), (5, 1));
+}
+
+/// Gives a parcel and ten notices, and counts the latter.
+struct Counting {
+    left: u32,
+    given: Arc<AtomicUsize>,
+}
+
+impl Core for Counting {
+    fn handle(&mut self, _: Input<'_>, _: Instant) {}
+    fn flush(&mut self, _: Instant) {}
+    fn poll(&mut self) -> Option<Output> {
+        self.left = self.left.checked_sub(1)?;
+        if self.left == 10 {
+            return Some(Output::Parcel(Addressed { to: ShardId(1), parcel: note(1) }));
+        }
+        self.given.fetch_add(1, Ordering::SeqCst);
+        Some(Output::Notice(Notice::TrackWatched { track: TrackId(1) }))
+    }
+    fn reuse(&mut self, _: Vec<u8>) {}
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+    fn stats(&self) -> ShardStats {
+        ShardStats::default()
+    }
+}
+
+/// Notes how much was given when it was called.
+struct Noting(Arc<AtomicUsize>, Sender<usize>);
+
+impl Wake for Noting {
+    fn wake(&self) {
+        self.1.send(self.0.load(Ordering::SeqCst)).unwrap();
+    }
+}
+
+#[test]
+fn a_sleeping_neighbour_is_rung_before_the_rest_is_given() {
+    let (mut wiring, scene) = scene();
+    let given = Arc::new(AtomicUsize::new(0));
+    let (noted, notes) = crossbeam_channel::unbounded();
+    let neighbour = Arc::new(Doorbell::new(Box::new(Noting(Arc::clone(&given), noted))));
+    neighbour.say_sleeping();
+    wiring.port = mesh(&[Arc::clone(&scene.bell), neighbour]).swap_remove(0);
+    let count = Arc::clone(&given);
+    let birth = move |_| Counting { left: 11, given: Arc::clone(&count) };
+    scene.peer.send(b"begin").unwrap();
+    ShardThread::new(wiring, Box::new(birth)).turn();
+    assert_eq!(given.load(Ordering::SeqCst), 10);
+    assert_eq!(notes.try_iter().collect::<Vec<_>>(), [1], "the output behind the parcel");
 }
 
 #[test]
