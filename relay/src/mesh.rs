@@ -92,13 +92,7 @@ pub fn mesh(bells: &[Arc<Doorbell>]) -> Vec<Port> {
     let epoch = Instant::now();
     for from in 0..shards {
         for to in 0..shards {
-            let (producer, consumer) = match from == to {
-                true => (None, None),
-                false => {
-                    let (producer, consumer) = ring(epoch);
-                    (Some(producer), Some(consumer))
-                }
-            };
+            let (producer, consumer) = (from != to).then(|| ring(epoch)).unzip();
             ports[from].out.push(producer);
             ports[to].inn.push(consumer);
         }
