@@ -16,9 +16,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use antipode_base::limits::{NAME_MAX, SIGNAL_MESSAGE_MAX, SIGNAL_READ_BUFFER};
+use antipode_base::limits::NAME_MAX;
 use antipode_base::stats::ReadProcess;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -35,6 +34,7 @@ use crate::assets;
 use crate::config::ApiKey;
 use crate::edge::ice::IceServers;
 use crate::edge::socket;
+use crate::edge::upgrade::Upgrade;
 use crate::entry::{self, Entry, EntryError, Params};
 use crate::metrics;
 use crate::model::Refusal;
@@ -192,14 +192,14 @@ async fn validate_v1(
     Ok(plain(StatusCode::OK, "success".to_owned()))
 }
 
-type Upgrade = Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>;
+type MayUpgrade = Result<Upgrade, StatusCode>;
 
 async fn rtc_v0(
     State(shared): App,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     parameters: Parameters,
-    upgrade: Upgrade,
+    upgrade: MayUpgrade,
 ) -> Result<Response, Refuse> {
     let entry = shared.check(Wire::Two, peer, &headers, params(&shared, parameters)?)?;
     enter(shared, entry, upgrade).await
@@ -210,14 +210,14 @@ async fn rtc_v1(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     parameters: Parameters,
-    upgrade: Upgrade,
+    upgrade: MayUpgrade,
 ) -> Result<Response, Refuse> {
     let entry = shared.check(Wire::One, peer, &headers, params(&shared, parameters)?)?;
     enter(shared, entry, upgrade).await
 }
 
 /// Knocks at the actor, and upgrades when it lets the client in.
-async fn enter(shared: Arc<Shared>, entry: Entry, upgrade: Upgrade) -> Result<Response, Refuse> {
+async fn enter(shared: Arc<Shared>, entry: Entry, upgrade: MayUpgrade) -> Result<Response, Refuse> {
     let upgrade = upgrade.map_err(|_| {
         let text = "this is the address of a WebSocket";
         shared.refuse(Refused::Request, StatusCode::BAD_REQUEST, text)
@@ -236,12 +236,7 @@ async fn enter(shared: Arc<Shared>, entry: Entry, upgrade: Upgrade) -> Result<Re
         };
         shared.refuse(reason, StatusCode::SERVICE_UNAVAILABLE, text)
     })?;
-    let upgrade = upgrade
-        .read_buffer_size(SIGNAL_READ_BUFFER)
-        .max_message_size(SIGNAL_MESSAGE_MAX)
-        // Checked at the frame's head, before its body is read.
-        .max_frame_size(SIGNAL_MESSAGE_MAX);
-    Ok(upgrade.on_upgrade(async move |websocket| {
+    Ok(upgrade.accept(async move |websocket| {
         if let Some(reason) = socket::serve(websocket, ticket, shared.stop.clone()).await {
             shared.admission.refused.count(reason);
         }

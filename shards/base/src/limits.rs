@@ -165,6 +165,8 @@ pub const ATTRIBUTES_MAX: usize = 8 * 1024;
 pub const SIGNAL_MESSAGE_MAX: usize = 1024 * 1024;
 /// Bytes that one read from a client's WebSocket takes at most; each client has as much memory for itself.
 pub const SIGNAL_READ_BUFFER: usize = 4 * 1024;
+/// Bytes of a message to a client in one WebSocket frame: a client's buffer keeps the size of its longest.
+pub const SIGNAL_FRAME_MAX: usize = 4 * 1024;
 /// The join request in the URL, before and after it is unpacked.
 pub const JOIN_REQUEST_PACKED_MAX: usize = 64 * 1024;
 /// See [`JOIN_REQUEST_PACKED_MAX`].

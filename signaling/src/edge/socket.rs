@@ -2,13 +2,21 @@
 
 use std::time::Duration;
 
-use antipode_base::limits::SIGNAL_PING_TIMEOUT;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use antipode_base::limits::{SIGNAL_FRAME_MAX, SIGNAL_PING_TIMEOUT};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::Error;
+use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_util::sync::CancellationToken;
 
 use super::decode::{self, Inbound};
 use super::encode;
+use super::upgrade::Stream;
 use crate::actor::{Ticket, ToSocket, read_clocks};
 use crate::admission::{MessageRate, Refused};
 
@@ -16,6 +24,8 @@ use crate::admission::{MessageRate, Refused};
 const SEND_TIMEOUT: Duration = SIGNAL_PING_TIMEOUT;
 /// How long the closing handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+type WebSocket = WebSocketStream<Stream>;
 
 /// Why a WebSocket ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +47,15 @@ impl End {
         // RFC 6455 §7.4.1.
         let (code, reason) = match self {
             End::Peer => return None,
-            End::Done => (close_code::NORMAL, ""),
-            End::Stopping => (close_code::RESTART, "the server is stopping"),
-            End::Text => (close_code::UNSUPPORTED, "messages are binary here"),
-            End::Fault(Refused::MessageTooLong) => (close_code::SIZE, "a message is too long"),
-            End::Fault(Refused::BadMessage) => (close_code::INVALID, "a message does not parse"),
-            End::Fault(Refused::TooManyMessages) => (close_code::POLICY, "too many messages"),
-            End::Fault(Refused::SlowReader) => (close_code::POLICY, "the client reads too slowly"),
-            End::Fault(Refused::Silent) => (close_code::POLICY, "the client fell silent"),
-            End::Fault(_) => (close_code::POLICY, "refused"),
+            End::Done => (CloseCode::Normal, ""),
+            End::Stopping => (CloseCode::Restart, "the server is stopping"),
+            End::Text => (CloseCode::Unsupported, "messages are binary here"),
+            End::Fault(Refused::MessageTooLong) => (CloseCode::Size, "a message is too long"),
+            End::Fault(Refused::BadMessage) => (CloseCode::Invalid, "a message does not parse"),
+            End::Fault(Refused::TooManyMessages) => (CloseCode::Policy, "too many messages"),
+            End::Fault(Refused::SlowReader) => (CloseCode::Policy, "the client reads too slowly"),
+            End::Fault(Refused::Silent) => (CloseCode::Policy, "the client fell silent"),
+            End::Fault(_) => (CloseCode::Policy, "refused"),
         };
         Some(CloseFrame { code, reason: reason.into() })
     }
@@ -79,7 +89,7 @@ pub(crate) async fn serve(
 /// Sends the close frame and waits for the peer's, so that the connection is not reset under it.
 async fn close_with(socket: &mut WebSocket, close: CloseFrame) {
     if socket.send(Message::Close(Some(close))).await.is_ok() {
-        while let Some(Ok(_)) = socket.recv().await {}
+        while let Some(Ok(_)) = socket.next().await {}
     }
 }
 
@@ -93,11 +103,11 @@ async fn talk(socket: &mut WebSocket, ticket: &mut Ticket, stop: &CancellationTo
             () = stop.cancelled() => Err(End::Stopping),
             () = tokio::time::sleep_until(silent_at) => Err(End::Fault(Refused::Silent)),
             frame = ticket.frames.recv() => match frame {
-                Some(ToSocket::Frame(bytes)) => send(socket, Message::Binary(bytes)).await,
+                Some(ToSocket::Frame(bytes)) => send(socket, bytes).await,
                 Some(ToSocket::Close) => Err(End::Done),
                 None => Err(End::Fault(Refused::SlowReader)),
             },
-            message = socket.recv() => {
+            message = socket.next() => {
                 silent_at = Instant::now() + SIGNAL_PING_TIMEOUT;
                 match message {
                     None => Err(End::Peer),
@@ -113,12 +123,27 @@ async fn talk(socket: &mut WebSocket, ticket: &mut Ticket, stop: &CancellationTo
     }
 }
 
-async fn send(socket: &mut WebSocket, message: Message) -> Result<(), End> {
-    match timeout(SEND_TIMEOUT, socket.send(message)).await {
+async fn send(socket: &mut WebSocket, message: Bytes) -> Result<(), End> {
+    match timeout(SEND_TIMEOUT, write(socket, message)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::Peer),
         Err(_) => Err(End::Fault(Refused::SlowReader)),
     }
+}
+
+/// A binary message, in as many frames as it needs (RFC 6455 §5.4): the answer to a join names all who are
+/// there, and the library keeps as much memory as its longest frame took for as long as the client stays.
+async fn write<S>(socket: &mut WebSocketStream<S>, mut message: Bytes) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut kind = Data::Binary;
+    while message.len() > SIGNAL_FRAME_MAX {
+        let part = message.split_to(SIGNAL_FRAME_MAX);
+        socket.send(Message::Frame(Frame::message(part, OpCode::Data(kind), false))).await?;
+        kind = Data::Continue;
+    }
+    socket.send(Message::Frame(Frame::message(message, OpCode::Data(kind), true))).await
 }
 
 async fn receive(socket: &mut WebSocket, ticket: &Ticket, message: Message) -> Result<(), End> {
@@ -126,15 +151,15 @@ async fn receive(socket: &mut WebSocket, ticket: &Ticket, message: Message) -> R
         Message::Binary(bytes) => bytes,
         Message::Text(_) => return Err(End::Text),
         Message::Close(_) => return Err(End::Peer),
-        // The library answers pings itself.
-        Message::Ping(_) | Message::Pong(_) => return Ok(()),
+        // The library answers pings itself, and puts frames together.
+        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
     };
     let now_ms = || read_clocks().unix_us / 1_000;
     match decode::frame(&bytes).map_err(|_| End::Fault(Refused::BadMessage))? {
-        Inbound::Ping(_) => send(socket, Message::Binary(encode::pong(now_ms()))).await,
+        Inbound::Ping(_) => send(socket, encode::pong(now_ms())).await,
         Inbound::PingReq(client_ms) => {
             let pong = encode::pong_response(client_ms, now_ms());
-            send(socket, Message::Binary(pong)).await
+            send(socket, pong).await
         }
         Inbound::Nothing(what) => {
             tracing::trace!(client = ticket.client.0, what, "message ignored");
@@ -151,17 +176,59 @@ async fn receive(socket: &mut WebSocket, ticket: &Ticket, message: Message) -> R
 }
 
 /// What an error of the WebSocket library means.
-fn end_of(error: &axum::Error) -> End {
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if let Some(error) = inner.downcast_ref::<tungstenite::Error>() {
-            return match error {
-                tungstenite::Error::Capacity(_) => End::Fault(Refused::MessageTooLong),
-                tungstenite::Error::Utf8(_) => End::Fault(Refused::BadMessage),
-                _ => End::Peer,
-            };
-        }
-        source = inner.source();
+fn end_of(error: &Error) -> End {
+    match error {
+        Error::Capacity(_) => End::Fault(Refused::MessageTooLong),
+        Error::Utf8(_) => End::Fault(Refused::BadMessage),
+        _ => End::Peer,
     }
-    End::Peer
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, duplex};
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::super::upgrade::config;
+    use super::*;
+
+    /// What a message of `len` bytes is on the wire.
+    async fn on_the_wire(len: usize) -> Vec<u8> {
+        let (ours, mut theirs) = duplex(64 * 1024);
+        let mut socket = WebSocketStream::from_raw_socket(ours, Role::Server, Some(config())).await;
+        write(&mut socket, vec![7; len].into()).await.unwrap();
+        drop(socket);
+        let mut wire = Vec::new();
+        theirs.read_to_end(&mut wire).await.unwrap();
+        wire
+    }
+
+    #[tokio::test]
+    async fn a_short_message_is_one_frame() {
+        assert_eq!(on_the_wire(3).await, [0x82, 3, 7, 7, 7]);
+        assert_eq!(on_the_wire(0).await, [0x82, 0]);
+        let longest = on_the_wire(SIGNAL_FRAME_MAX).await;
+        assert_eq!(longest[..4], [0x82, 126, 0x10, 0]);
+        assert_eq!(longest.len(), 4 + SIGNAL_FRAME_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_long_message_is_several_and_the_last_says_so() {
+        let wire = on_the_wire(2 * SIGNAL_FRAME_MAX + 1).await;
+        let frame = 4 + SIGNAL_FRAME_MAX;
+        assert_eq!(wire[..4], [0x02, 126, 0x10, 0], "binary, and more follows");
+        assert_eq!(wire[frame..frame + 4], [0x00, 126, 0x10, 0], "more of it");
+        assert_eq!(wire[2 * frame..], [0x80, 1, 7], "the end of it");
+    }
+
+    #[tokio::test]
+    async fn a_long_message_arrives_as_one() {
+        let (ours, theirs) = duplex(1_024);
+        let mut server = WebSocketStream::from_raw_socket(ours, Role::Server, Some(config())).await;
+        let mut client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
+        let said: Bytes = (0..100_000_u32).map(|i| i as u8).collect();
+        let (sent, heard) = tokio::join!(write(&mut server, said.clone()), client.next());
+        sent.unwrap();
+        assert_eq!(heard.unwrap().unwrap(), Message::Binary(said));
+    }
 }
