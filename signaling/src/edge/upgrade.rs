@@ -17,7 +17,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-/// What the browser's connection becomes.
+/// The connection under a WebSocket, once HTTP has left it.
 pub(crate) type Stream = TokioIo<Upgraded>;
 
 /// A request that asks for a WebSocket, and may have one. Anything else is a bad request.
@@ -30,19 +30,24 @@ impl<S: Sync> FromRequestParts<S> for Upgrade {
     type Rejection = StatusCode;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
-        let asks = parts.method == Method::GET
-            && names(parts, CONNECTION, "upgrade")
-            && names(parts, UPGRADE, "websocket")
-            && names(parts, SEC_WEBSOCKET_VERSION, "13");
-        let key = parts.headers.get(SEC_WEBSOCKET_KEY).filter(|_| asks);
-        let accept = key.map(|key| derive_accept_key(key.as_bytes()));
-        let accept = accept.and_then(|accept| HeaderValue::from_str(&accept).ok());
+        let accept = accept_of(parts);
         let connection = parts.extensions.remove::<OnUpgrade>();
         match (connection, accept) {
             (Some(connection), Some(accept)) => Ok(Self { connection, accept }),
             _ => Err(StatusCode::BAD_REQUEST),
         }
     }
+}
+
+/// What `Sec-WebSocket-Accept` says to a request that asks for a WebSocket in every header that it must
+/// have; `None` for any other.
+fn accept_of(parts: &Parts) -> Option<HeaderValue> {
+    let asks = parts.method == Method::GET
+        && names(parts, CONNECTION, "upgrade")
+        && names(parts, UPGRADE, "websocket")
+        && names(parts, SEC_WEBSOCKET_VERSION, "13");
+    let key = parts.headers.get(SEC_WEBSOCKET_KEY).filter(|_| asks)?;
+    HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()
 }
 
 /// Whether a header's list has this word, in any case (RFC 9110 §5.6.1).
@@ -90,4 +95,58 @@ pub(super) fn config() -> WebSocketConfig {
         .max_message_size(Some(SIGNAL_MESSAGE_MAX))
         // Checked at the frame's head, before its body is read.
         .max_frame_size(Some(SIGNAL_MESSAGE_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    const ASKING: [(HeaderName, &str); 4] = [
+        (CONNECTION, "Upgrade"),
+        (UPGRADE, "websocket"),
+        (SEC_WEBSOCKET_VERSION, "13"),
+        (SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    fn answer(method: Method, headers: &[(HeaderName, &str)]) -> Option<HeaderValue> {
+        let request = Request::builder().method(method);
+        let request =
+            headers.iter().fold(request, |request, (name, value)| request.header(name, *value));
+        accept_of(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_has_its_answer() {
+        // RFC 6455 §1.3.
+        assert_eq!(answer(Method::GET, &ASKING).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn the_word_may_stand_in_a_list() {
+        // As Firefox says it, and as a proxy may split it.
+        let mut headers = ASKING.to_vec();
+        headers[0].1 = "keep-alive, UPGRADE";
+        assert!(answer(Method::GET, &headers).is_some());
+        headers[0].1 = "keep-alive";
+        headers.push((CONNECTION, "upgrade"));
+        assert!(answer(Method::GET, &headers).is_some());
+    }
+
+    #[test]
+    fn nothing_less_becomes_a_websocket() {
+        for left_out in 0..ASKING.len() {
+            let mut headers = ASKING.to_vec();
+            let (name, _) = headers.remove(left_out);
+            assert_eq!(answer(Method::GET, &headers), None, "without {name}");
+        }
+        for (at, value) in [(0, "upgrades"), (1, "h2c"), (2, "8")] {
+            let mut headers = ASKING.to_vec();
+            headers[at].1 = value;
+            assert_eq!(answer(Method::GET, &headers), None, "{value}");
+        }
+        // A route for GET is one for HEAD too.
+        assert_eq!(answer(Method::HEAD, &ASKING), None);
+    }
 }
