@@ -13,6 +13,7 @@ use antipode_relay::packet::Packet;
 
 use crate::egress::Heard;
 use crate::io::Transmit;
+use crate::payload::dependency::DESCRIPTOR_MAX;
 use crate::session::slots::Wish;
 
 /// See the module's documentation.
@@ -46,20 +47,43 @@ pub(crate) struct Effects {
     pub(crate) ended: Option<EndReason>,
 }
 
-/// Buffers to use again, the last one first: it is still in the core's cache.
+/// What packets on their way out are written into. It is the shard's: of each viewer's own, every viewer's
+/// first packet of a turn would find it out of the core's cache.
 #[derive(Debug, Default)]
-pub(crate) struct Spare(Vec<Vec<u8>>);
+pub(crate) struct Spare {
+    /// Buffers to use again, the last one first: it is still in the core's cache.
+    buffers: Vec<Vec<u8>>,
+    /// The packet that is sealed next.
+    pub(crate) draft: Draft,
+}
+
+/// Parts of one packet before it is sealed, with whatever is in them.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// RTP header with its extensions.
+    pub(crate) header: Vec<u8>,
+    /// The payload, where it is not as it came.
+    pub(crate) payload: Vec<u8>,
+    /// The dependency descriptor.
+    pub(crate) described: [u8; DESCRIPTOR_MAX],
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Draft { header: Vec::new(), payload: Vec::new(), described: [0; DESCRIPTOR_MAX] }
+    }
+}
 
 impl Spare {
     /// One with whatever is in it, which holds a datagram of media without growing.
     pub(crate) fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_else(|| Vec::with_capacity(DATAGRAM_MAX))
+        self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(DATAGRAM_MAX))
     }
 
     /// Keeps a buffer of ours unless there are enough.
     pub(crate) fn give(&mut self, buffer: Vec<u8>) {
-        if self.0.len() < SPARE_BUFFERS_MAX && buffer.capacity() == DATAGRAM_MAX {
-            self.0.push(buffer);
+        if self.buffers.len() < SPARE_BUFFERS_MAX && buffer.capacity() == DATAGRAM_MAX {
+            self.buffers.push(buffer);
         }
     }
 }

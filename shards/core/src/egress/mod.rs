@@ -40,10 +40,9 @@ use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Packet, Shape};
 use str0m::crypto::CryptoProvider;
 
-use crate::effects::Spare;
+use crate::effects::{Draft, Spare};
 use crate::forward::Rewrite;
 use crate::io::{Datagram, Transmit, Transport};
-use crate::payload::dependency::DESCRIPTOR_MAX;
 use crate::session::codecs::PayloadTypes;
 use crate::srtp::Seal;
 use crate::srtp::keys::Keys;
@@ -120,10 +119,6 @@ pub(crate) struct Egress {
     lost: (u32, u32),
     reports_at: Option<Instant>,
     reports: Vec<(u32, Instant)>,
-    /// What is written before it is sealed.
-    header: Vec<u8>,
-    payload: Vec<u8>,
-    described: [u8; DESCRIPTOR_MAX],
 }
 
 impl Default for Egress {
@@ -146,9 +141,6 @@ impl Default for Egress {
             lost: (0, 0),
             reports_at: None,
             reports: Vec::new(),
-            header: Vec::new(),
-            payload: Vec::new(),
-            described: [0; DESCRIPTOR_MAX],
         }
     }
 }
@@ -262,8 +254,10 @@ impl Egress {
         lane.repair_type = types.repair;
         lane.note_targets(packet);
         self.transport_seq += 1;
-        let (out, wide) = (&mut self.payload, !self.narrow);
-        let wrap = |_: &u8| lane.redundancy.wrap(types.media, rewrite, packet, wide, out);
+        let buffer = spare.take();
+        let Draft { header: written, payload: changed, described } = &mut spare.draft;
+        let wide = !self.narrow;
+        let wrap = |_: &u8| lane.redundancy.wrap(types.media, rewrite, packet, wide, changed);
         let red = types.red.filter(wrap);
         let header = Header {
             payload_type: red.unwrap_or(types.media),
@@ -274,26 +268,26 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
-            descriptor: lane.describe(rewrite, packet, &mut self.described),
+            descriptor: lane.describe(rewrite, packet, described),
             padded: padding > 0,
         };
-        header.write(&lane.ids, &mut self.header);
+        header.write(&lane.ids, written);
         let payload = match packet.shape {
-            Shape::Block { .. } if red.is_some() => &self.payload[..],
+            Shape::Block { .. } if red.is_some() => &changed[..],
             Shape::Plain | Shape::Block { .. } if padding == 0 => &packet.payload[..],
             Shape::Plain | Shape::Block { .. } => {
-                self.payload.clear();
-                self.payload.extend_from_slice(&packet.payload);
-                pad(&mut self.payload, padding)
+                changed.clear();
+                changed.extend_from_slice(&packet.payload);
+                pad(changed, padding)
             }
             Shape::Pictures(pictures) => {
-                self.payload.clear();
-                self.payload.extend_from_slice(&packet.payload);
-                pictures.patch(&mut self.payload, rewrite.picture_id, rewrite.tl0_pic_idx);
-                pad(&mut self.payload, padding)
+                changed.clear();
+                changed.extend_from_slice(&packet.payload);
+                pictures.patch(changed, rewrite.picture_id, rewrite.tl0_pic_idx);
+                pad(changed, padding)
             }
         };
-        let bytes = seal.rtp(spare.take(), &self.header, payload, lane.ssrc, rewrite.ext_seq);
+        let bytes = seal.rtp(buffer, written, payload, lane.ssrc, rewrite.ext_seq);
         if packet.codec.kind() == Kind::Audio {
             self.audio_bytes += bytes.len() as u64;
         }
@@ -320,6 +314,7 @@ impl Egress {
         let rewrite = repeat.origin.rewrite(packet);
         let ext_seq = lane.next_repair_seq();
         self.transport_seq += 1;
+        let Draft { header: mut written, mut payload, mut described } = Draft::default();
         let header = Header {
             payload_type,
             marker: rewrite.marker,
@@ -329,17 +324,16 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
-            descriptor: lane.describe(&rewrite, packet, &mut self.described),
+            descriptor: lane.describe(&rewrite, packet, &mut described),
             padded: false,
         };
-        header.write(&lane.ids, &mut self.header);
-        self.payload.clear();
-        self.payload.extend_from_slice(&repeat.seq.to_be_bytes());
-        self.payload.extend_from_slice(&packet.payload);
+        header.write(&lane.ids, &mut written);
+        payload.extend_from_slice(&repeat.seq.to_be_bytes());
+        payload.extend_from_slice(&packet.payload);
         if let Shape::Pictures(pictures) = packet.shape {
-            pictures.patch(&mut self.payload[2..], rewrite.picture_id, rewrite.tl0_pic_idx);
+            pictures.patch(&mut payload[2..], rewrite.picture_id, rewrite.tl0_pic_idx);
         }
-        let bytes = seal.rtp(Vec::new(), &self.header, &self.payload, ssrc, ext_seq);
+        let bytes = seal.rtp(Vec::new(), &written, &payload, ssrc, ext_seq);
         if lane.ids.has_transport_cc() {
             self.note_sent(bytes.len(), watched(repeat.slot, repeat.seq, packet), now);
         }
@@ -403,10 +397,11 @@ impl Egress {
             descriptor: None,
             padded: true,
         };
-        header.write(&lane.ids, &mut self.header);
+        let mut written = Vec::new();
+        header.write(&lane.ids, &mut written);
         let mut padding = [0u8; PROBE_PADDING];
         padding[PROBE_PADDING - 1] = PROBE_PADDING as u8;
-        let bytes = seal.rtp(Vec::new(), &self.header, &padding, ssrc, ext_seq);
+        let bytes = seal.rtp(Vec::new(), &written, &padding, ssrc, ext_seq);
         self.note_sent(bytes.len(), None, now);
         Some(path.transmit(bytes))
     }
@@ -434,14 +429,15 @@ impl Egress {
             return;
         }
         let (Some(seal), Some(path)) = (&mut self.seal, self.path) else { return };
+        let mut written = Vec::new();
         for lane in self.lanes.iter_mut().flatten() {
             let Some(report) = lane.report(now) else { continue };
             if self.reports.len() == REPORTS_MAX {
                 self.reports.remove(0);
             }
             self.reports.push(((report.ntp >> 16) as u32, now));
-            report.write(&mut self.header);
-            send(path.transmit(seal.rtcp(&self.header)));
+            report.write(&mut written);
+            send(path.transmit(seal.rtcp(&written)));
         }
     }
 }

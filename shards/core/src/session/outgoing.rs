@@ -15,6 +15,8 @@ use crate::forward::Rewrite;
 
 /// What a path carries beside a payload: RTP's header with its extensions, and SRTP's tag.
 const HEADERS: usize = 44;
+/// Packets for which a viewer's queue keeps room from turn to turn.
+const QUEUE_KEPT: usize = 32;
 
 /// A packet on its way out: numbered, not sealed.
 #[derive(Debug)]
@@ -62,6 +64,12 @@ fn level(queue: &mut [Queued], turn: &[Packet]) {
     }
 }
 
+/// The room of a queue that is empty by now, unless it was for a keyframe: a hundred packets come seldom,
+/// and what they take of memory is not kept for each viewer.
+fn kept(queue: Vec<Queued>) -> Vec<Queued> {
+    if queue.capacity() <= QUEUE_KEPT { queue } else { Vec::new() }
+}
+
 impl Session {
     /// What the viewer gets of this turn is sealed and leaves together, so that the session's memory is
     /// touched once and the datagrams can leave as one train. Sound goes before pictures that waited.
@@ -75,7 +83,7 @@ impl Session {
             let sealed = self.egress.send(&leaving, &mut fx.spare, now);
             fx.leave(sealed);
         }
-        self.queue = queue;
+        self.queue = kept(queue);
         if self.pace_at.is_some_and(|at| at <= now) {
             self.pace(now, fx);
         }
@@ -163,6 +171,12 @@ mod tests {
     use super::*;
     use crate::forward::{Rewriter, testing};
     use antipode_base::media::Codec;
+
+    #[test]
+    fn room_for_a_keyframe_is_not_kept() {
+        assert_eq!(kept(Vec::with_capacity(QUEUE_KEPT)).capacity(), QUEUE_KEPT);
+        assert_eq!(kept(Vec::with_capacity(QUEUE_KEPT + 1)).capacity(), 0);
+    }
 
     #[test]
     fn neighbours_of_one_stream_become_equally_long() {
