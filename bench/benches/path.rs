@@ -5,12 +5,12 @@
 
 use std::hint::black_box;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antipode_base::ids::ShardId;
 use antipode_base::media::Codec;
 use antipode_bench::{PAYLOAD, VP8_KEYFRAME, packet, ports};
-use antipode_core::bench::{Demultiplexer, Fanout};
+use antipode_core::bench::{Demultiplexer, Fanout, Gallery, picture};
 use antipode_relay::parcel::Parcel;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -102,5 +102,68 @@ fn glance(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, ring_hop, fan_out, demultiplex, glance);
+/// Packets of one picture at 1.5 Mbit/s.
+const PICTURE: usize = 5;
+/// Between two pictures.
+const GAP: Duration = Duration::from_millis(33);
+/// What lies between two turns of a host that does other things meanwhile: more than a core's own cache.
+const ELSEWHERE: usize = 64 << 20;
+
+/// A camera and its viewers, picture after picture, with reports as often as browsers send them.
+struct Show {
+    gallery: Gallery,
+    next: antipode_relay::packet::Packet,
+    viewers: usize,
+    elsewhere: Vec<u8>,
+}
+
+impl Show {
+    fn new(viewers: usize) -> Self {
+        let next = packet(1, Instant::now());
+        Show { gallery: Gallery::new(viewers, &next), next, viewers, elsewhere: vec![1; ELSEWHERE] }
+    }
+
+    /// Time that a picture took, and that its reports took.
+    fn turn(&mut self) -> [Duration; 2] {
+        self.gallery.pass(GAP);
+        self.next.keyframe = false;
+        self.next.ext_seq += PICTURE as u64;
+        self.next.timestamp += 3_000;
+        let packets = picture(&self.next, PICTURE);
+        self.leave();
+        let began = Instant::now();
+        let sent = black_box(self.gallery.picture(&packets));
+        let pictured = began.elapsed();
+        assert!(sent >= packets.len() * self.viewers, "{sent}");
+        self.leave();
+        let began = Instant::now();
+        self.gallery.reports();
+        [pictured, began.elapsed()]
+    }
+
+    fn leave(&mut self) {
+        let lines = self.elsewhere.chunks_mut(64);
+        lines.for_each(|line| line[0] = line[0].wrapping_add(1));
+        black_box(&self.elsewhere);
+    }
+}
+
+/// From a parsed packet to sealed datagrams, for each datagram; and what a report costs, sealing it at the
+/// viewer's included.
+fn show(criterion: &mut Criterion) {
+    for (name, part, each) in [("picture", 0, PICTURE), ("report", 1, 1)] {
+        let mut group = criterion.benchmark_group(name);
+        for viewers in [100usize, 1_000] {
+            let mut show = Show::new(viewers);
+            group.throughput(Throughput::Elements((viewers * each) as u64));
+            group.bench_function(BenchmarkId::from_parameter(viewers), |bencher| {
+                bencher.iter_custom(|rounds| (0..rounds).map(|_| show.turn()[part]).sum());
+            });
+            assert_eq!(show.gallery.unreported(), 0, "reports are read");
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, ring_hop, fan_out, demultiplex, glance, show);
 criterion_main!(benches);

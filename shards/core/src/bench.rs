@@ -11,6 +11,8 @@ use crate::demux::{Demux, Owner};
 use crate::forward::{Fabric, Hop, Origin, Rewrite, Rewriter, Sink, Subscription, Track};
 use crate::io::Transport;
 
+pub use crate::shard::gallery::{Gallery, picture};
+
 /// One track with viewers that are ready, as the fan-out loop sees them.
 pub struct Fanout {
     fabric: Fabric,

@@ -176,6 +176,11 @@ impl Estimator {
         self.sent.push_back(Sent { seq, at: now, bytes: bytes as u32, probe, watched });
     }
 
+    /// Packets of which no arrival or loss was reported.
+    pub(crate) fn unreported(&self) -> usize {
+        self.sent.len()
+    }
+
     /// The viewer reports arrivals. Returns whether the estimate changed by more than a twentieth.
     pub(crate) fn feedback(&mut self, feedback: &TransportFeedback, now: Instant) -> bool {
         let before = self.target;

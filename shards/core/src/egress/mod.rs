@@ -203,6 +203,11 @@ impl Egress {
         reports.then(|| self.estimator.estimate())
     }
 
+    /// Packets that the viewer has not reported on.
+    pub(crate) fn unreported(&self) -> usize {
+        self.estimator.unreported()
+    }
+
     /// Whether the path was overused a moment ago, so that its queue is full.
     pub(crate) fn backed_off(&self, now: Instant) -> bool {
         self.estimator.backed_off_within(QUEUE_DRAIN, now)

@@ -13,6 +13,7 @@
 mod bandwidth;
 mod commands;
 mod datagrams;
+pub(crate) mod gallery;
 mod media;
 mod parcels;
 mod sessions;
