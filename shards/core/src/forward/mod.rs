@@ -6,6 +6,7 @@
 
 pub(crate) mod allocation;
 mod cache;
+mod fabric;
 mod keyframes;
 mod loudest;
 mod microphones;
@@ -17,8 +18,9 @@ mod subscription;
 pub(crate) mod testing;
 mod track;
 
+pub(crate) use fabric::{Fabric, Sink};
 pub(crate) use keyframes::Ask;
 pub(crate) use rewriter::{Rewrite, Rewriter, Shift};
 pub(crate) use selector::Target;
 pub(crate) use subscription::Subscription;
-pub(crate) use track::{Fabric, Hop, Origin, Remote, Sink, Track};
+pub(crate) use track::{Hop, Origin, Remote, Track};

@@ -1,6 +1,10 @@
 //! Fan-out where something is in the way.
 
 use super::*;
+use antipode_base::ids::RoomId;
+use antipode_base::media::Kind;
+
+use crate::forward::Origin;
 use crate::forward::Rewriter;
 use crate::forward::testing::packet;
 use antipode_base::command::Tune;
