@@ -13,9 +13,10 @@
 //! | [`stats`] | the counters of a shard |
 //! | [`delays`] | delays counted in buckets |
 //! | [`control`] | the frames between a node and signaling |
+//! | [`near`] | asking for memory before it is needed |
 //!
 //! It never waits, holds no state and depends on nothing of ours.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod command;
 pub mod control;
@@ -23,6 +24,7 @@ pub mod delays;
 pub mod ids;
 pub mod limits;
 pub mod media;
+pub mod near;
 pub mod notice;
 pub mod sdp;
 pub mod seq;

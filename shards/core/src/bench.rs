@@ -8,7 +8,7 @@ use antipode_base::verdict::{DropReason, Drops};
 use antipode_relay::packet::Packet;
 
 use crate::demux::{Demux, Owner};
-use crate::forward::{Fabric, Hop, Origin, Rewrite, Rewriter, Sink, Subscription, Track};
+use crate::forward::{Fabric, Origin, Rewrite, Rewriter, Sink, Step, Subscription, Track};
 use crate::io::Transport;
 
 pub use crate::shard::gallery::{Gallery, picture};
@@ -29,12 +29,11 @@ impl Sink for Nowhere {
         slot: usize,
         rewrite: Rewrite,
         _: &Packet,
+        _: u8,
     ) -> Result<(), DropReason> {
         std::hint::black_box((session, slot, rewrite));
         Ok(())
     }
-
-    fn to_shard(&mut self, _: ShardId, _: &Packet) {}
 }
 
 impl Fanout {
@@ -48,15 +47,21 @@ impl Fanout {
             let tune = Tune::default();
             let mut viewer = Subscription::new(session, 0, tune, Rewriter::new(session as u16));
             viewer.ready = true;
-            track.add(Hop::Session(viewer));
+            track.add_viewer(viewer);
         }
         Fanout { fabric, drops: Drops::default() }
     }
 
     /// Decides and rewrites for every viewer; returns how many would get it.
     pub fn forward(&mut self, packet: &Packet) -> usize {
-        let fanned = self.fabric.forward(packet, &mut self.drops, &mut Nowhere);
-        fanned.map_or(0, |fanned| fanned.sent)
+        self.fabric.take_in(packet.clone(), |_, _| {});
+        loop {
+            match self.fabric.fan_out(&mut self.drops, &mut Nowhere) {
+                Some(Step::Served) => {}
+                Some(Step::Done(_, fanned)) => return fanned.sent,
+                None => return 0,
+            }
+        }
     }
 }
 

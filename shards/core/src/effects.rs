@@ -21,8 +21,6 @@ use crate::session::slots::Wish;
 pub(crate) struct Effects {
     /// Datagrams to send, of all sessions; the shard's outbox.
     pub(crate) outbox: VecDeque<Transmit>,
-    /// Packets of this turn that viewers get: once here, by their places in each viewer's queue.
-    pub(crate) turn: Vec<Packet>,
     /// Buffers of datagrams that left.
     pub(crate) spare: Spare,
     /// For signaling.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use antipode_base::limits::SENT_MAX;
 use antipode_base::media::Bitrate;
+use antipode_base::near;
 
 use super::busy::Busy;
 use super::rtcp::TransportFeedback;
@@ -174,6 +175,13 @@ impl Estimator {
             self.sent.pop_front();
         }
         self.sent.push_back(Sent { seq, at: now, bytes: bytes as u32, probe, watched });
+    }
+
+    /// Brings near where [`Estimator::sent`] writes.
+    pub(crate) fn fetch_behind(&self) {
+        if let Some(last) = self.sent.back() {
+            near::fetch(last);
+        }
     }
 
     /// Packets of which no arrival or loss was reported.

@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use antipode_base::limits::{PROBE_PACKETS_MAX, REPORTS_MAX};
 use antipode_base::media::{Bitrate, Kind};
+use antipode_base::near;
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Packet, Shape};
 use str0m::crypto::CryptoProvider;
@@ -243,6 +244,17 @@ impl Egress {
         }
     }
 
+    /// Brings near what lies behind the pointers of an egress that is near.
+    pub(crate) fn fetch_behind(&self, slot: usize) {
+        if let Some(lane) = self.lanes.get(slot) {
+            near::fetch(lane);
+        }
+        if let Some(seal) = &self.seal {
+            seal.fetch_behind();
+        }
+        self.estimator.fetch_behind();
+    }
+
     /// Seals one packet, into a spare buffer.
     pub(crate) fn send(
         &mut self,
@@ -310,6 +322,7 @@ impl Egress {
         &mut self,
         repeat: &Repeat,
         packet: &Packet,
+        spare: &mut Spare,
         now: Instant,
     ) -> Option<Transmit> {
         let path = self.path?;
@@ -319,7 +332,8 @@ impl Egress {
         let rewrite = repeat.origin.rewrite(packet);
         let ext_seq = lane.next_repair_seq();
         self.transport_seq += 1;
-        let Draft { header: mut written, mut payload, mut described } = Draft::default();
+        let buffer = spare.take();
+        let Draft { header: written, payload, described } = &mut spare.draft;
         let header = Header {
             payload_type,
             marker: rewrite.marker,
@@ -329,16 +343,17 @@ impl Egress {
             mid: lane.mid(),
             transport_seq: self.transport_seq as u16,
             extensions: packet.extensions,
-            descriptor: lane.describe(&rewrite, packet, &mut described),
+            descriptor: lane.describe(&rewrite, packet, described),
             padded: false,
         };
-        header.write(&lane.ids, &mut written);
+        header.write(&lane.ids, written);
+        payload.clear();
         payload.extend_from_slice(&repeat.seq.to_be_bytes());
         payload.extend_from_slice(&packet.payload);
         if let Shape::Pictures(pictures) = packet.shape {
             pictures.patch(&mut payload[2..], rewrite.picture_id, rewrite.tl0_pic_idx);
         }
-        let bytes = seal.rtp(Vec::new(), &written, &payload, ssrc, ext_seq);
+        let bytes = seal.rtp(buffer, written, payload, ssrc, ext_seq);
         if lane.ids.has_transport_cc() {
             self.note_sent(bytes.len(), watched(repeat.slot, repeat.seq, packet), now);
         }

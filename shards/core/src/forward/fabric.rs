@@ -1,42 +1,65 @@
 //! All tracks of a shard, and the fan-out loop.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use antipode_base::ids::{IdMap, ShardId, TrackId};
-use antipode_base::media::Layer;
+use antipode_base::media::{Kind, Layer};
 use antipode_base::verdict::{DropReason, Drops, Verdict};
 use antipode_relay::packet::Packet;
 
+use super::fresh::{Fresh, level};
+use super::loudest::LookBack;
 use super::microphones::Microphones;
 use super::rewriter::Rewrite;
 use super::subscription::{LayerSet, Subscription};
-use super::track::{Hop, Track};
+use super::track::Track;
 
-/// Where forwarded packets go. Implemented by the shard; by a list in tests.
+/// Where viewers' packets go. Implemented by the shard; by a list in tests.
 pub(crate) trait Sink {
-    /// To a viewer on this shard. An error is why it could not be taken.
+    /// A viewer is due something soon, `ahead` viewers from now.
+    fn expect(&self, _session: usize, _slot: usize, _ahead: usize) {}
+
+    /// To a viewer on this shard, with so many bytes of padding. An error is why it could not be taken.
     fn to_session(
         &mut self,
         session: usize,
         slot: usize,
         rewrite: Rewrite,
         packet: &Packet,
+        padding: u8,
     ) -> Result<(), DropReason>;
-    /// To another shard.
-    fn to_shard(&mut self, shard: ShardId, packet: &Packet);
 }
 
-/// What one packet led to.
+/// What a turn's packets of one track led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fanned {
-    /// Viewers on this shard that got it.
+    /// Packets that viewers on this shard got.
     pub(crate) sent: usize,
-    /// It is the track's first packet that any viewer got.
+    /// Its first packet that any viewer got is among them.
     pub(crate) first: bool,
     /// Layers whose keyframe some viewer is missing.
     pub(crate) need: LayerSet,
+}
+
+/// How far the fan-out of the first track that is due has come.
+#[derive(Debug, Default)]
+struct Cursor {
+    /// The next packet, and the next viewer to be offered it.
+    packet: usize,
+    viewer: usize,
+    fanned: Fanned,
+}
+
+/// One step of the fan-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A viewer got what it is due; there is more to do.
+    Served,
+    /// It was the last one of that track.
+    Done(TrackId, Fanned),
 }
 
 /// All tracks of one shard.
@@ -45,65 +68,80 @@ pub(crate) struct Fabric {
     tracks: IdMap<TrackId, Track>,
     /// Who of the rooms' microphones goes on.
     pub(crate) microphones: Microphones,
+    /// Tracks with packets of this turn, sound before pictures.
+    due: VecDeque<TrackId>,
+    cursor: Cursor,
 }
 
 impl Fabric {
-    /// Fans one packet out. `None` when nobody here knows its track.
-    pub(crate) fn forward(
+    /// Takes in a packet: other shards get it at once, viewers of this one with [`Fabric::fan_out`].
+    /// `false` when nobody here knows its track.
+    pub(crate) fn take_in(
         &mut self,
-        packet: &Packet,
-        drops: &mut Drops,
-        sink: &mut impl Sink,
-    ) -> Option<Fanned> {
-        let track = self.tracks.get_mut(&packet.track)?;
-        let active = track.note_arrival(packet);
-        let choice = self.microphones.choose(track, packet);
-        let mut fanned = Fanned::default();
-        if track.gate.kept(packet.stream()) {
-            fanned.need.0 |= 1 << packet.stream().0;
-        }
-        for hop in &mut track.hops {
-            let viewer = match hop {
-                Hop::Session(viewer) => viewer,
-                Hop::Shard(remote) => {
-                    if Some(packet.layer) <= remote.layer_max {
-                        sink.to_shard(remote.shard, packet);
-                    }
-                    continue;
-                }
-            };
-            if let (Some(choice), Some(listener)) = (&choice, viewer.listener) {
-                if !choice.audience.includes(listener) {
-                    drops.count(viewer.leave_out());
-                    continue;
-                }
-                if choice.moved
-                    && let Some(look_back) = &track.look_back
-                {
-                    let missed = look_back.since(viewer.got(), packet.arrival);
-                    fanned.sent += viewer_gets(viewer, missed, active, sink);
-                }
-            }
-            let offered = viewer.offer(packet, active);
-            if let Some(Layer(layer)) = offered.need_keyframe {
-                fanned.need.0 |= 1 << layer;
-            }
-            let sent = match offered.verdict {
-                Verdict::Forward(rewrite) => hand(viewer, rewrite, packet, sink),
-                Verdict::Drop(reason) => Err(reason),
-            };
-            match sent {
-                Ok(()) => fanned.sent += 1,
-                Err(reason) => drops.count(reason),
+        packet: Packet,
+        mut to_shard: impl FnMut(ShardId, &Packet),
+    ) -> bool {
+        let Some(track) = self.tracks.get_mut(&packet.track) else { return false };
+        let active = track.note_arrival(&packet);
+        track.shards(packet.layer).for_each(|shard| to_shard(shard, &packet));
+        let choice = self.microphones.choose(track, &packet);
+        if track.fresh.is_empty() {
+            match track.kind {
+                Kind::Audio => self.due.push_front(packet.track),
+                Kind::Video => self.due.push_back(packet.track),
             }
         }
-        if choice.is_some() {
+        track.fresh.push(Fresh { packet, active, choice, padding: 0 });
+        true
+    }
+
+    /// Offers what a track has of this turn to its next viewer, all of it one after the other: a viewer's
+    /// memory lies far from the core's caches, and is to come there once a turn. To be called until `None`:
+    /// nobody is due anything.
+    pub(crate) fn fan_out(&mut self, drops: &mut Drops, sink: &mut impl Sink) -> Option<Step> {
+        let id = *self.due.front()?;
+        let Some(track) = self.tracks.get_mut(&id) else {
+            // It ended within the turn.
+            self.due.pop_front();
+            self.cursor = Cursor::default();
+            return Some(Step::Served);
+        };
+        let Cursor { packet, viewer, fanned } = &mut self.cursor;
+        if (*packet, *viewer) == (0, 0) {
+            level(&mut track.fresh);
+        }
+        // A viewer that begins to hear a microphone gets what came just before, so of such each packet goes
+        // to all before the next.
+        let chosen = track.fresh.get(*packet).is_some_and(|fresh| fresh.choice.is_some());
+        let until = if chosen { *packet + 1 } else { track.fresh.len() };
+        let fresh = track.fresh.get(*packet..until).unwrap_or_default();
+        for ahead in [2, 1] {
+            if let Some(Subscription { session, slot, .. }) = track.viewers.get(*viewer + ahead) {
+                sink.expect(*session, *slot, ahead);
+            }
+        }
+        if let Some(next) = track.viewers.get_mut(*viewer) {
+            *viewer += 1;
+            let look_back = track.look_back.as_deref();
+            fresh.iter().for_each(|it| offer(next, it, look_back, fanned, drops, sink));
+            return Some(Step::Served);
+        }
+        if let ([it], true) = (fresh, chosen) {
             let look_back = track.look_back.get_or_insert_default();
-            look_back.give(packet.ext_seq, packet.arrival, packet.clone());
+            look_back.give(it.packet.ext_seq, it.packet.arrival, it.packet.clone());
+        }
+        (*packet, *viewer) = (until, 0);
+        if until < track.fresh.len() {
+            return Some(Step::Served);
+        }
+        for it in track.fresh.drain(..) {
+            let stream = it.packet.stream();
+            fanned.need.0 |= u8::from(track.gate.kept(stream)) << stream.0;
         }
         fanned.first = fanned.sent > 0 && !track.watched;
         track.watched |= fanned.first;
-        Some(fanned)
+        self.due.pop_front();
+        Some(Step::Done(id, std::mem::take(&mut self.cursor).fanned))
     }
 
     /// Gives a viewer that begins now what came since the last keyframe. Returns how much that was.
@@ -176,8 +214,40 @@ impl Fabric {
 
     /// How many viewers of this shard there are.
     pub(crate) fn viewers(&self) -> usize {
-        let count = |track: &Track| track.hops.len() - track.shards().count();
-        self.tracks.values().map(count).sum()
+        self.tracks.values().map(|track| track.viewers.len()).sum()
+    }
+}
+
+/// A packet for one viewer: whether it is due it, which layer it gets, and under which numbers.
+fn offer(
+    viewer: &mut Subscription,
+    fresh: &Fresh,
+    look_back: Option<&LookBack<Packet>>,
+    fanned: &mut Fanned,
+    drops: &mut Drops,
+    sink: &mut impl Sink,
+) {
+    let Fresh { packet, active, choice, padding } = fresh;
+    if let (Some(choice), Some(listener)) = (choice, viewer.listener) {
+        if !choice.audience.includes(listener) {
+            return drops.count(viewer.leave_out());
+        }
+        if let Some(look_back) = look_back.filter(|_| choice.moved) {
+            let missed = look_back.since(viewer.got(), packet.arrival);
+            fanned.sent += viewer_gets(viewer, missed, *active, sink);
+        }
+    }
+    let offered = viewer.offer(packet, *active);
+    if let Some(Layer(layer)) = offered.need_keyframe {
+        fanned.need.0 |= 1 << layer;
+    }
+    let sent = match offered.verdict {
+        Verdict::Forward(rewrite) => hand(viewer, rewrite, packet, *padding, sink),
+        Verdict::Drop(reason) => Err(reason),
+    };
+    match sent {
+        Ok(()) => fanned.sent += 1,
+        Err(reason) => drops.count(reason),
     }
 }
 
@@ -191,7 +261,7 @@ fn viewer_gets<'a>(
     let mut sent = 0;
     for packet in packets {
         if let Verdict::Forward(rewrite) = viewer.offer(packet, active).verdict {
-            sent += usize::from(hand(viewer, rewrite, packet, sink).is_ok());
+            sent += usize::from(hand(viewer, rewrite, packet, 0, sink).is_ok());
         }
     }
     sent
@@ -203,9 +273,10 @@ fn hand(
     viewer: &mut Subscription,
     rewrite: Rewrite,
     packet: &Packet,
+    padding: u8,
     sink: &mut impl Sink,
 ) -> Result<(), DropReason> {
-    let handed = sink.to_session(viewer.session, viewer.slot, rewrite, packet);
+    let handed = sink.to_session(viewer.session, viewer.slot, rewrite, packet, padding);
     if handed == Err(DropReason::PacerFull) {
         viewer.restart();
     }

@@ -64,7 +64,7 @@ mod tests {
 
     use super::*;
     use crate::forward::testing::packet;
-    use crate::forward::{Fabric, Hop, Origin, Remote, Rewrite, Rewriter, Sink, Subscription};
+    use crate::forward::{Fabric, Origin, Remote, Rewrite, Rewriter, Sink, Subscription};
 
     const ROOM: RoomId = RoomId(1);
     const LOUD: i8 = -15;
@@ -85,13 +85,10 @@ mod tests {
             _: usize,
             rewrite: Rewrite,
             packet: &Packet,
+            _: u8,
         ) -> Result<(), DropReason> {
             self.sent.push((session, packet.track.0, packet.ext_seq, rewrite));
             Ok(())
-        }
-
-        fn to_shard(&mut self, _: ShardId, _: &Packet) {
-            self.to_shards += 1;
         }
     }
 
@@ -117,7 +114,7 @@ mod tests {
                     let mut viewer = Subscription::new(session, id, Tune::default(), rewriter);
                     viewer.ready = true;
                     viewer.listener = (session < 6).then_some(MemberId(session as u64));
-                    track.add(Hop::Session(viewer));
+                    track.add_viewer(viewer);
                 }
             }
             let (heap, drops) = (Heap::default(), Drops::default());
@@ -134,12 +131,18 @@ mod tests {
             packet
         }
 
+        fn forward(&mut self, packet: Packet) {
+            let Hall { fabric, heap, drops, .. } = self;
+            assert!(fabric.take_in(packet, |_, _| heap.to_shards += 1));
+            while fabric.fan_out(drops, heap).is_some() {}
+        }
+
         /// All four send for so many packets, each at its level.
         fn talk(&mut self, packets: u64, levels: [i8; 4]) {
             for _ in 0..packets {
                 for (track, level) in (1..).zip(levels) {
                     let packet = self.packet(track, level);
-                    self.fabric.forward(&packet, &mut self.drops, &mut self.heap).unwrap();
+                    self.forward(packet);
                 }
                 self.tick += 1;
             }
@@ -222,7 +225,7 @@ mod tests {
         hall.heap.sent.clear();
         let mut shared = hall.packet(4, SILENT);
         shared.microphone = None;
-        hall.fabric.forward(&shared, &mut hall.drops, &mut hall.heap).unwrap();
+        hall.forward(shared);
         assert_eq!(hall.heap.sent.len(), 5);
     }
 

@@ -1,12 +1,13 @@
-//! Fan-out: from one packet of a track to a verdict for each of its hops.
+//! Fan-out: from a turn's packets of a track to a verdict for each of its hops.
 //!
 //! Pure decisions: nothing here knows of sessions' insides, sockets or rings. A [`Track`] holds its
-//! hops in one contiguous table, each with the selector and rewriter of its viewer inline, so that
+//! viewers in one contiguous table, each with its selector and rewriter inline, so that
 //! the loop over viewers touches one line of memory after another.
 
 pub(crate) mod allocation;
 mod cache;
 mod fabric;
+mod fresh;
 mod keyframes;
 mod loudest;
 mod microphones;
@@ -18,9 +19,9 @@ mod subscription;
 pub(crate) mod testing;
 mod track;
 
-pub(crate) use fabric::{Fabric, Sink};
+pub(crate) use fabric::{Fabric, Sink, Step};
 pub(crate) use keyframes::Ask;
 pub(crate) use rewriter::{Rewrite, Rewriter, Shift};
 pub(crate) use selector::Target;
 pub(crate) use subscription::Subscription;
-pub(crate) use track::{Hop, Origin, Remote, Track};
+pub(crate) use track::{Origin, Remote, Track};

@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use antipode_base::ids::TrackId;
 use antipode_base::media::{Codec, Layer};
+use antipode_base::verdict::Drops;
 use antipode_relay::packet::{Packet, Shape};
+
+use super::fabric::{Fabric, Fanned, Sink, Step};
 
 /// The first packet of a keyframe of the lowest layer, 100 bytes.
 pub(crate) fn packet(ext_seq: u64, timestamp: u32) -> Packet {
@@ -25,5 +28,20 @@ pub(crate) fn packet(ext_seq: u64, timestamp: u32) -> Packet {
         microphone: None,
         arrival: Instant::now(),
         payload: vec![0; 100].into(),
+    }
+}
+
+/// Takes a packet in and offers it to all. `None` when nobody knows its track.
+pub(crate) fn forward(
+    fabric: &mut Fabric,
+    packet: &Packet,
+    drops: &mut Drops,
+    sink: &mut impl Sink,
+) -> Option<Fanned> {
+    fabric.take_in(packet.clone(), |_, _| {}).then_some(())?;
+    loop {
+        if let Step::Done(_, fanned) = fabric.fan_out(drops, sink)? {
+            return Some(fanned);
+        }
     }
 }

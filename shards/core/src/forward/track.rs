@@ -9,6 +9,7 @@ use antipode_base::media::{Kind, Layer};
 use antipode_relay::packet::Packet;
 
 use super::cache::Cache;
+use super::fresh::Fresh;
 use super::keyframes::KeyframeGate;
 use super::loudest::LookBack;
 use super::rates::{RateMeter, Rates};
@@ -22,15 +23,6 @@ pub(crate) enum Origin {
     Session(usize),
     /// The shard of the publisher.
     Shard(ShardId),
-}
-
-/// One next place of a track.
-#[derive(Debug)]
-pub(crate) enum Hop {
-    /// A viewer on this shard.
-    Session(Subscription),
-    /// A shard with viewers of its own.
-    Shard(Remote),
 }
 
 /// Another shard that has viewers of a track.
@@ -61,8 +53,10 @@ pub(crate) struct Track {
     pub(crate) origin: Origin,
     /// The publisher's room.
     pub(crate) room: RoomId,
-    /// Whither it goes; at most [`HOPS_PER_TRACK_MAX`].
-    pub(crate) hops: Vec<Hop>,
+    /// Whither it goes on this shard; with `remotes` at most [`HOPS_PER_TRACK_MAX`] hops.
+    pub(super) viewers: Vec<Subscription>,
+    /// Whither else.
+    remotes: Vec<Remote>,
     /// Requests on their way to the publisher.
     pub(crate) gate: KeyframeGate,
     /// The publisher says so; no speaker, no keyframe requests.
@@ -80,6 +74,8 @@ pub(crate) struct Track {
     arrived: [Arrived; LAYERS_MAX],
     meter: RateMeter,
     pub(super) cache: Cache,
+    /// What came in with this turn; viewers get it at its end.
+    pub(super) fresh: Vec<Fresh>,
     /// Of a microphone of which not every viewer gets everything.
     pub(super) look_back: Option<Box<LookBack<Packet>>>,
 }
@@ -119,7 +115,8 @@ impl Track {
             kind,
             origin,
             room,
-            hops: Vec::new(),
+            viewers: Vec::new(),
+            remotes: Vec::new(),
             gate: KeyframeGate::default(),
             muted: false,
             loudness: Loudness::default(),
@@ -134,6 +131,7 @@ impl Track {
             arrived: [Arrived::default(); LAYERS_MAX],
             meter: RateMeter::default(),
             cache: Cache::default(),
+            fresh: Vec::new(),
             look_back: None,
         }
     }
@@ -151,11 +149,9 @@ impl Track {
 
     /// The highest layer that any viewer here or elsewhere uses.
     pub(crate) fn demanded(&self) -> Option<Layer> {
-        let of = |hop: &Hop| match hop {
-            Hop::Session(viewer) => viewer.demand(),
-            Hop::Shard(remote) => remote.layer_max,
-        };
-        self.hops.iter().filter_map(of).max()
+        let here = self.viewers.iter().filter_map(Subscription::demand).max();
+        let elsewhere = self.remotes.iter().filter_map(|remote| remote.layer_max).max();
+        here.max(elsewhere)
     }
 
     /// What a viewer that begins now is given at once.
@@ -170,10 +166,7 @@ impl Track {
 
     /// As [`Track::viewer`], to look at.
     pub(crate) fn viewer_of(&self, session: usize, near: &Cell<usize>) -> Option<&Subscription> {
-        match self.hops.get(self.place(session, near)?) {
-            Some(Hop::Session(viewer)) => Some(viewer),
-            _ => None,
-        }
+        self.viewers.get(self.place(session, near)?)
     }
 
     /// The viewer of that session, if it is one. `near` is where it was seen last: a track has thousands
@@ -184,65 +177,66 @@ impl Track {
         near: &Cell<usize>,
     ) -> Option<&mut Subscription> {
         let place = self.place(session, near)?;
-        match self.hops.get_mut(place) {
-            Some(Hop::Session(viewer)) => Some(viewer),
-            _ => None,
-        }
+        self.viewers.get_mut(place)
     }
 
     fn place(&self, session: usize, near: &Cell<usize>) -> Option<usize> {
-        let is = |hop: &Hop| matches!(hop, Hop::Session(viewer) if viewer.session == session);
-        if !self.hops.get(near.get()).is_some_and(is) {
-            near.set(self.hops.iter().position(is)?);
+        let is = |viewer: &Subscription| viewer.session == session;
+        if !self.viewers.get(near.get()).is_some_and(is) {
+            near.set(self.viewers.iter().position(is)?);
         }
         Some(near.get())
     }
 
-    /// Adds a hop unless the table is full.
-    pub(crate) fn add(&mut self, hop: Hop) -> bool {
-        let fits = self.hops.len() < HOPS_PER_TRACK_MAX;
+    fn is_full(&self) -> bool {
+        self.viewers.len() + self.remotes.len() >= HOPS_PER_TRACK_MAX
+    }
+
+    /// Adds a viewer of this shard. `false` when there is no room for one more hop.
+    pub(crate) fn add_viewer(&mut self, viewer: Subscription) -> bool {
+        let fits = !self.is_full();
         if fits {
-            self.hops.push(hop);
+            self.viewers.push(viewer);
         }
         fits
     }
 
     /// Takes a viewer away and returns its numbering.
     pub(super) fn remove_viewer(&mut self, session: usize) -> Option<Subscription> {
-        let is = |hop: &Hop| matches!(hop, Hop::Session(viewer) if viewer.session == session);
-        let at = self.hops.iter().position(is)?;
-        match self.hops.swap_remove(at) {
-            Hop::Session(viewer) => Some(viewer),
-            Hop::Shard(_) => None,
-        }
+        let at = self.viewers.iter().position(|viewer| viewer.session == session)?;
+        Some(self.viewers.swap_remove(at))
     }
 
-    /// Shards that get its packets.
-    pub(crate) fn shards(&self) -> impl Iterator<Item = ShardId> + '_ {
-        self.hops.iter().filter_map(|hop| match hop {
-            Hop::Shard(remote) => Some(remote.shard),
-            Hop::Session(_) => None,
-        })
+    /// What is left of it when it ends: the shards that get its packets, and its viewers here.
+    pub(crate) fn into_hops(self) -> (Vec<Remote>, Vec<Subscription>) {
+        (self.remotes, self.viewers)
     }
 
-    /// Another shard has viewers, and they need so much. `false` when the table is full.
+    /// Another shard has viewers, and they need so much. `false` when there is no room for one more hop.
     pub(crate) fn watch(&mut self, remote: Remote) -> bool {
-        let known = self.hops.iter_mut().find_map(|hop| match hop {
-            Hop::Shard(known) if known.shard == remote.shard => Some(known),
-            _ => None,
-        });
-        match known {
-            Some(known) => {
-                *known = remote;
-                true
-            }
-            None => self.add(Hop::Shard(remote)),
+        let full = self.is_full();
+        match self.remotes.iter_mut().find(|known| known.shard == remote.shard) {
+            Some(known) => *known = remote,
+            None if full => return false,
+            None => self.remotes.push(remote),
         }
+        true
+    }
+
+    /// A shard has none any more.
+    pub(crate) fn unwatch(&mut self, shard: ShardId) {
+        self.remotes.retain(|remote| remote.shard != shard);
+    }
+
+    /// Shards that get packets of a layer.
+    pub(super) fn shards(&self, layer: Layer) -> impl Iterator<Item = ShardId> + '_ {
+        let takes = move |remote: &&Remote| Some(layer) <= remote.layer_max;
+        self.remotes.iter().filter(takes).map(|remote| remote.shard)
     }
 
     /// Whether any viewer of this shard is left.
     pub(crate) fn has_viewers(&self) -> bool {
-        self.hops.iter().any(|hop| matches!(hop, Hop::Session(_)))
+        !self.viewers.is_empty()
     }
 
     pub(super) fn note_arrival(&mut self, packet: &Packet) -> LayerSet {

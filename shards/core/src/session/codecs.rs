@@ -1,6 +1,7 @@
 //! Payload types of one session, both ways.
 
 use antipode_base::media::{Codec, Kind};
+use antipode_base::near;
 use str0m::Rtc;
 use str0m::format::{Codec as Format, PayloadParams};
 use str0m::media::Pt;
@@ -96,6 +97,11 @@ impl CodecTable {
     /// The payload type under which the client sends blocks (RFC 2198).
     pub(crate) fn red(&self) -> Option<u8> {
         self.red
+    }
+
+    /// Brings near what [`CodecTable::types`] looks at.
+    pub(crate) fn fetch_behind(&self) {
+        near::fetch(&self.outgoing[..]);
     }
 
     /// Under which payload types the client takes this codec and repeats of it (RFC 4588).

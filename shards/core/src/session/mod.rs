@@ -40,7 +40,7 @@ use channels::Channels;
 use codecs::CodecTable;
 use descriptors::Structures;
 use negotiate::Negotiation;
-use outgoing::{Queued, Waiting};
+use outgoing::Waiting;
 use publications::{Incoming, NotLearned, Publications};
 use slots::Slots;
 use ties::Ties;
@@ -102,10 +102,6 @@ pub(crate) struct Session {
     pub(crate) allocate_at: Option<Instant>,
     /// When what it receives may become more.
     pub(crate) climb: Climb,
-    /// What it gets of this turn, to be sealed and to leave together.
-    queue: Vec<Queued>,
-    /// Repeats of this turn.
-    repeats: Vec<Transmit>,
     negotiation: Negotiation,
     codecs: CodecTable,
     structures: Structures,
@@ -145,8 +141,6 @@ impl Session {
             pace_at: None,
             allocate_at: None,
             climb: Climb::default(),
-            queue: Vec::new(),
-            repeats: Vec::new(),
             negotiation: Negotiation::new(open.role),
             codecs: CodecTable::default(),
             structures: Structures::default(),

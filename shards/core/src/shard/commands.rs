@@ -165,6 +165,7 @@ impl Shard {
         if !self.sessions[key].slots.tune(track, tune) {
             return;
         }
+        self.catch_up(now);
         let near = self.sessions[key].slots.hop(track);
         let entry = self.fabric.get_mut(track).zip(near);
         if let Some(viewer) = entry.and_then(|(entry, near)| entry.viewer(key, near)) {

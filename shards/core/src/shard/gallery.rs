@@ -71,6 +71,7 @@ impl Gallery {
         (0..viewers).for_each(|viewer| gallery.join(viewer, &offer, sample));
         gallery.pass(Duration::from_millis(100));
         gallery.picture(std::slice::from_ref(sample));
+        gallery.reports();
         gallery
     }
 
@@ -151,7 +152,7 @@ impl Gallery {
     pub fn picture(&mut self, packets: &[Packet]) -> usize {
         for packet in packets {
             let packet = Packet { arrival: self.now, ..packet.clone() };
-            assert!(self.shard.forward(&packet, self.now), "the track is here");
+            assert!(self.shard.forward(packet), "the track is here");
         }
         self.viewers
             .iter_mut()

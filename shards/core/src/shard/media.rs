@@ -2,94 +2,137 @@
 //! merged and throttled; the levels of speakers.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use antipode_base::ids::{IdMap, RoomId, ShardId, TrackId};
+use antipode_base::ids::{IdMap, RoomId, TrackId};
+use antipode_base::limits::OUTBOX_MAX;
 use antipode_base::media::{Kind, Layer};
-use antipode_base::notice::{Level, Notice};
+use antipode_base::notice::{EndReason, Level, Notice};
 use antipode_base::verdict::{DropReason, Drops};
 use antipode_relay::packet::Packet;
 use antipode_relay::parcel::{Addressed, Note, Parcel};
 use slab::Slab;
 
 use super::Shard;
-use crate::forward::{Ask, Fabric, Origin, Rewrite, Sink};
+use super::sessions::note_fault;
+use crate::effects::Spare;
+use crate::forward::{Ask, Fabric, Origin, Rewrite, Sink, Step};
+use crate::io::Transmit;
 use crate::session::Session;
 use crate::timers::Reason;
 
 /// Reports of levels between two looks for foreign tracks that are silent: two seconds.
 const WATCH_AGAIN: u64 = 5;
 
-/// Where the fan-out loop puts what it forwards.
+/// Where the fan-out loop puts what viewers get.
 struct Exits<'a> {
     sessions: &'a mut Slab<Box<Session>>,
+    outbox: &'a mut VecDeque<Transmit>,
+    spare: &'a mut Spare,
     dirty: &'a mut Vec<usize>,
-    turn: &'a mut Vec<Packet>,
+    faulty: &'a mut Vec<usize>,
     now: Instant,
-    parcels: &'a mut VecDeque<Addressed>,
-    parcels_out: &'a mut u64,
 }
 
 impl Sink for Exits<'_> {
+    /// What lies behind a pointer can be asked for only when that is here.
+    fn expect(&self, session: usize, slot: usize, ahead: usize) {
+        if let Some(viewer) = self.sessions.get(session) {
+            if ahead > 1 { viewer.fetch() } else { viewer.fetch_behind(slot) }
+        }
+    }
+
     fn to_session(
         &mut self,
         session: usize,
         slot: usize,
         rewrite: Rewrite,
         packet: &Packet,
+        padding: u8,
     ) -> Result<(), DropReason> {
         let viewer = self.sessions.get_mut(session).ok_or(DropReason::SessionGone)?;
-        viewer.write(slot, &rewrite, packet, self.turn, self.now)?;
-        if !std::mem::replace(&mut viewer.queued, true) {
+        if self.outbox.len() >= OUTBOX_MAX {
+            return Err(DropReason::OutboxFull);
+        }
+        let (spare, now) = (&mut *self.spare, self.now);
+        let write = || viewer.write(slot, &rewrite, packet, padding, spare, now);
+        let Ok(written) = catch_unwind(AssertUnwindSafe(write)) else {
+            self.faulty.push(session);
+            return Err(DropReason::SessionGone);
+        };
+        if viewer.hurries() && !std::mem::replace(&mut viewer.queued, true) {
             self.dirty.push(session);
         }
+        self.outbox.extend(written?);
         Ok(())
-    }
-
-    fn to_shard(&mut self, shard: ShardId, packet: &Packet) {
-        *self.parcels_out += 1;
-        self.parcels.push_back(Addressed { to: shard, parcel: Parcel::Media(packet.clone()) });
     }
 }
 
 impl Shard {
     /// Forwards what the last session took in.
-    pub(super) fn forward_all(&mut self, now: Instant) {
+    pub(super) fn forward_all(&mut self) {
         let mut packets = std::mem::take(&mut self.fx.packets);
         for packet in packets.drain(..) {
             self.counters.packets_in += 1;
-            self.forward(&packet, now);
+            self.forward(packet);
         }
         self.fx.packets = packets;
+    }
+
+    /// Takes a packet in: other shards get it at once, viewers at the turn's end. `false` when its track is
+    /// not here.
+    pub(super) fn forward(&mut self, packet: Packet) -> bool {
+        let (parcels, parcels_out) = (&mut self.parcels, &mut self.counters.parcels_out);
+        self.fabric.take_in(packet, |to, packet| {
+            *parcels_out += 1;
+            parcels.push_back(Addressed { to, parcel: Parcel::Media(packet.clone()) });
+        })
     }
 
     /// The tracks, and where their packets go.
     fn exits(&mut self, now: Instant) -> (&mut Fabric, &mut Drops, Exits<'_>) {
         let exits = Exits {
             sessions: &mut self.sessions,
+            outbox: &mut self.fx.outbox,
+            spare: &mut self.fx.spare,
             dirty: &mut self.dirty,
-            turn: &mut self.fx.turn,
+            faulty: &mut self.faulty,
             now,
-            parcels: &mut self.parcels,
-            parcels_out: &mut self.counters.parcels_out,
         };
         (&mut self.fabric, &mut self.fx.drops, exits)
     }
 
-    /// Fans one packet out. `false` when its track is not here.
-    pub(super) fn forward(&mut self, packet: &Packet, now: Instant) -> bool {
+    /// Seals what the next viewer gets of this turn. `false`: all have what they are due.
+    pub(super) fn fan_out(&mut self, now: Instant) -> bool {
         let (fabric, drops, mut exits) = self.exits(now);
-        let Some(fanned) = fabric.forward(packet, drops, &mut exits) else {
-            return false;
-        };
-        self.counters.packets_out += fanned.sent as u64;
-        if fanned.first {
-            self.fx.notices.push_back(Notice::TrackWatched { track: packet.track });
-        }
-        for layer in fanned.need.iter() {
-            self.ask_keyframe(packet.track, layer, now);
+        let Some(step) = fabric.fan_out(drops, &mut exits) else { return false };
+        if let Step::Done(track, fanned) = step {
+            self.counters.packets_out += fanned.sent as u64;
+            if fanned.first {
+                self.fx.notices.push_back(Notice::TrackWatched { track });
+            }
+            for layer in fanned.need.iter() {
+                self.ask_keyframe(track, layer, now);
+            }
+            self.end_faulty(now);
         }
         true
+    }
+
+    /// Fans out all that came with this turn so far.
+    pub(super) fn catch_up(&mut self, now: Instant) {
+        while self.fan_out(now) {}
+    }
+
+    /// Ends sessions whose packets a defect of ours kept from being sealed.
+    fn end_faulty(&mut self, now: Instant) {
+        while let Some(key) = self.faulty.pop() {
+            if let Some(session) = self.sessions.get(key) {
+                note_fault(session.id, &mut self.counters);
+                self.end(key, EndReason::Fault, now);
+            }
+        }
     }
 
     /// What a viewer's RTCP asked for: packets again, keyframes.
@@ -99,10 +142,11 @@ impl Shard {
             let origin = &repeat.origin;
             let packet = self.fabric.cached(origin.track, origin.stream, origin.ext_seq);
             if let (Some(packet), Some(session)) = (packet, self.sessions.get_mut(key)) {
-                session.repeat(&repeat, packet, now);
                 self.counters.repeats_out += 1;
+                if let Some(transmit) = session.repeat(&repeat, packet, &mut self.fx.spare, now) {
+                    self.fx.send(transmit);
+                }
             }
-            self.enqueue(key);
         }
         for slot in heard.keyframes.drain(..) {
             let track = self.sessions.get(key).and_then(|session| session.slots.occupant(slot));
@@ -120,7 +164,8 @@ impl Shard {
     }
 
     /// A viewer can be sent to from now on. What came since the last keyframe it gets at once; if that
-    /// was too long ago, a keyframe is asked for.
+    /// was too long ago, a keyframe is asked for. What came with this turn is among it, so all others have
+    /// to have that already ([`Shard::catch_up`]).
     pub(super) fn viewer_begins(&mut self, key: usize, track: TrackId, now: Instant) {
         let (fabric, _, mut exits) = self.exits(now);
         let sent = fabric.begin(track, key, now, &mut exits);

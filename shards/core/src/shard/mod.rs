@@ -63,9 +63,13 @@ struct Ending {
     /// The next of the dirty sessions, and the last of this pass.
     next: usize,
     until: usize,
-    /// There is one more pass.
-    again: bool,
+    /// How many more there are.
+    passes: u8,
 }
+
+/// Draining one session can make another dirty, but only through media that came in, and none comes in at a
+/// turn's end: the second pass is for what the first pass's endings left.
+const PASSES: u8 = 2;
 
 /// See the crate's documentation.
 pub struct Shard {
@@ -86,6 +90,8 @@ pub struct Shard {
     dirty: Vec<usize>,
     /// How far it has come with that.
     ending: Ending,
+    /// Sessions that could not be sealed for.
+    faulty: Vec<usize>,
     counters: ShardStats,
     /// Scratch of the allocation.
     grants: Vec<Grant>,
@@ -117,6 +123,7 @@ impl Shard {
             parcels: VecDeque::new(),
             dirty: Vec::new(),
             ending: Ending::default(),
+            faulty: Vec::new(),
             counters: ShardStats::default(),
             grants: Vec::new(),
             levels_armed: false,
@@ -146,23 +153,22 @@ impl Shard {
                 Reason::Levels => self.levels_due(now),
             }
         }
-        let until = self.dirty.len();
-        self.ending = Ending { now: Some(now), next: 0, until, again: true };
+        self.ending = Ending { now: Some(now), next: 0, until: 0, passes: PASSES };
     }
 
-    /// Drains the next dirty session. `false`: none is left.
+    /// Seals what the next viewer gets, and when all have theirs, drains the next dirty session. `false`: all
+    /// is done.
     fn end_next(&mut self) -> bool {
         let Some(now) = self.ending.now else { return false };
+        if self.fan_out(now) {
+            return true;
+        }
         if self.ending.next == self.ending.until {
-            // Draining one session can make another dirty, but only through media that came in, and
-            // none comes in here: the second pass is for what the first pass's endings left.
             self.dirty.drain(..self.ending.until);
-            let (again, until) = (self.ending.again, self.dirty.len());
-            if until == 0 {
-                self.fx.turn.clear();
-            }
-            let goes_on = again && until > 0;
-            self.ending = Ending { now: goes_on.then_some(now), until, ..Ending::default() };
+            let (passes, until) = (self.ending.passes, self.dirty.len());
+            let goes_on = passes > 0 && until > 0;
+            let passes = passes.saturating_sub(1);
+            self.ending = Ending { now: goes_on.then_some(now), next: 0, until, passes };
             if !goes_on {
                 return false;
             }

@@ -10,17 +10,18 @@ use antipode_relay::parcel::{DataParcel, Note, Parcel};
 
 use super::Shard;
 use crate::data;
-use crate::forward::{Hop, Origin, Remote};
+use crate::forward::{Origin, Remote};
 
 impl Shard {
     pub(super) fn parcel(&mut self, from: ShardId, parcel: Parcel, now: Instant) {
         self.counters.parcels_in += 1;
         match parcel {
             Parcel::Media(packet) => {
-                if !self.forward(&packet, now) {
+                let track = packet.track;
+                if !self.forward(packet) {
                     // Our last viewer left while it was on its way, or an Unwatch was lost.
                     self.fx.drops.count(DropReason::ParcelUnwanted);
-                    self.send_note(from, Note::Unwatch { track: packet.track });
+                    self.send_note(from, Note::Unwatch { track });
                 }
             }
             Parcel::Stray(stray) => self.stray(&stray, now),
@@ -43,8 +44,7 @@ impl Shard {
             },
             Note::Unwatch { track } => {
                 if let Some(entry) = self.fabric.get_mut(track) {
-                    let other = |hop: &Hop| !matches!(hop, Hop::Shard(r) if r.shard == from);
-                    entry.hops.retain(other);
+                    entry.unwatch(from);
                     self.demand_changed(track, now);
                 }
             }

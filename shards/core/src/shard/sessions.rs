@@ -9,11 +9,12 @@ use antipode_base::limits::{
     MEMBERS_PER_ROOM_MAX, NAME_MAX, ROOMS_PER_SHARD_MAX, SESSIONS_PER_SHARD_MAX,
 };
 use antipode_base::notice::{EndReason, Notice};
+use antipode_base::stats::ShardStats;
 use antipode_relay::parcel::Note;
 
 use super::Shard;
 use crate::effects::Effects;
-use crate::forward::{Hop, Origin, Subscription, Track};
+use crate::forward::{Origin, Subscription, Track};
 use crate::room::Member;
 use crate::sdp::member_of;
 use crate::session::Session;
@@ -81,8 +82,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let (setup, fx) = (&mut self.setup, &mut self.fx);
         if catch_unwind(AssertUnwindSafe(|| work(session, setup, fx))).is_err() {
-            tracing::error!(session = %session.id, "a defect of ours ended this session");
-            self.counters.session_faults += 1;
+            note_fault(session.id, &mut self.counters);
             fx.ended = Some(EndReason::Fault);
         }
         if let Some(keys) = session.fresh_keys.take() {
@@ -109,7 +109,7 @@ impl Shard {
         for track in std::mem::take(&mut self.fx.stopped) {
             self.unpublish(key, track);
         }
-        self.forward_all(now);
+        self.forward_all();
         self.heard(key, now);
         for (reliable, bytes) in std::mem::take(&mut self.fx.data) {
             self.data_from(key, reliable, &bytes, now);
@@ -153,7 +153,7 @@ impl Shard {
         };
         session.queued = false;
         self.guarded(key, now, |session, setup, fx| {
-            session.send_queue(now, fx);
+            session.leave(now, fx);
             if session.dirty || session.deadline <= now {
                 session.negotiate(setup, now, fx);
                 session.turn(now, fx);
@@ -199,6 +199,7 @@ impl Shard {
     }
 
     pub(super) fn begin_due(&mut self, key: usize, id: SessionId, track: TrackId, now: Instant) {
+        self.catch_up(now);
         let Some(session) = self.sessions.get(key).filter(|session| session.id == id) else {
             return;
         };
@@ -236,7 +237,7 @@ impl Shard {
         let kind = wish.subscribe.kind;
         let entry = self.fabric.get_or_make(track, || Track::new(kind, Origin::Shard(home), room));
         let first = !entry.has_viewers();
-        if !entry.add(Hop::Session(viewer)) {
+        if !entry.add_viewer(viewer) {
             return self.refuse(key, track, "the track has too many viewers");
         }
         if first {
@@ -292,20 +293,19 @@ impl Shard {
     /// Takes a track away, with its viewers here and its hops to other shards.
     pub(super) fn end_track(&mut self, track: TrackId) {
         let Some(entry) = self.fabric.remove(track) else { return };
-        for hop in entry.hops {
-            match hop {
-                Hop::Shard(remote) => self.send_note(remote.shard, Note::TrackEnded { track }),
-                Hop::Session(viewer) => {
-                    let (key, slot) = (viewer.session, viewer.slot);
-                    let Some(session) = self.sessions.get_mut(key) else { continue };
-                    session.slots.forget(track);
-                    if let Some(slot) = session.slots.get_mut(slot) {
-                        slot.rewriter = Some(viewer.into_rewriter());
-                    }
-                    session.want_negotiation();
-                    self.enqueue(key);
-                }
+        let (remotes, viewers) = entry.into_hops();
+        for remote in remotes {
+            self.send_note(remote.shard, Note::TrackEnded { track });
+        }
+        for viewer in viewers {
+            let (key, slot) = (viewer.session, viewer.slot);
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.slots.forget(track);
+            if let Some(slot) = session.slots.get_mut(slot) {
+                slot.rewriter = Some(viewer.into_rewriter());
             }
+            session.want_negotiation();
+            self.enqueue(key);
         }
     }
 
@@ -342,6 +342,12 @@ impl Shard {
         }
         self.fx.notices.push_back(Notice::SessionEnded { session: session.id, reason });
     }
+}
+
+/// A panic of ours in one session's work.
+pub(super) fn note_fault(session: SessionId, counters: &mut ShardStats) {
+    tracing::error!(%session, "a defect of ours ended this session");
+    counters.session_faults += 1;
 }
 
 /// When to do what is due then: what is far, with all else of that time.

@@ -12,6 +12,7 @@
 //! ours for what viewers get, str0m's for the reports that it writes to publishers.
 
 use antipode_base::limits::RTCP_SENDERS_MAX;
+use antipode_base::near;
 use str0m::crypto::{
     AeadAes128Gcm, AeadAes256Gcm, Aes128CmSha1_80, CryptoProvider, Sha1HmacProvider,
 };
@@ -52,6 +53,15 @@ impl Seal {
             heard: Vec::new(),
             hmac: provider.sha1_hmac_provider,
         })
+    }
+
+    /// Brings near what [`Seal::rtp`] needs.
+    pub(crate) fn fetch_behind(&self) {
+        match &self.rtp {
+            Cipher::Gcm128 { aead, .. } => near::fetch(&**aead),
+            Cipher::Gcm256 { aead, .. } => near::fetch(&**aead),
+            Cipher::Cm { ctr, .. } => near::fetch(&**ctr),
+        }
     }
 
     /// Seals one RTP packet into `out`, whatever is there. `header` is complete, `ext_seq` holds the

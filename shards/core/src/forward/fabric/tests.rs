@@ -6,19 +6,24 @@ use antipode_base::media::Kind;
 
 use crate::forward::Origin;
 use crate::forward::Rewriter;
-use crate::forward::testing::packet;
+use crate::forward::testing::{self, packet};
 use antipode_base::command::Tune;
 
 /// Takes so many packets.
 struct Narrow(usize);
 
 impl Sink for Narrow {
-    fn to_session(&mut self, _: usize, _: usize, _: Rewrite, _: &Packet) -> Result<(), DropReason> {
+    fn to_session(
+        &mut self,
+        _: usize,
+        _: usize,
+        _: Rewrite,
+        _: &Packet,
+        _: u8,
+    ) -> Result<(), DropReason> {
         self.0 = self.0.checked_sub(1).ok_or(DropReason::PacerFull)?;
         Ok(())
     }
-
-    fn to_shard(&mut self, _: ShardId, _: &Packet) {}
 }
 
 #[test]
@@ -28,10 +33,10 @@ fn a_viewer_without_room_goes_on_with_a_keyframe() {
     let track = fabric.get_or_make(TrackId(1), make);
     let mut viewer = Subscription::new(1, 0, Tune::default(), Rewriter::new(0));
     viewer.ready = true;
-    track.add(Hop::Session(viewer));
+    track.add_viewer(viewer);
     let mut forward = |ext_seq: u64, keyframe, sink: &mut Narrow| {
         let packet = Packet { keyframe, ..packet(ext_seq, ext_seq as u32 * 3_000) };
-        let fanned = fabric.forward(&packet, &mut drops, sink).unwrap();
+        let fanned = testing::forward(&mut fabric, &packet, &mut drops, sink).unwrap();
         (fanned.sent, fanned.need.iter().count())
     };
     let mut narrow = Narrow(2);
