@@ -16,6 +16,8 @@ use str0m::crypto::dtls::{
 };
 use str0m::crypto::{CryptoError, CryptoProvider};
 
+use super::gcm;
+
 thread_local! {
     static HANDED: RefCell<Option<Keys>> = const { RefCell::new(None) };
 }
@@ -36,10 +38,10 @@ pub fn take() -> Option<Keys> {
     HANDED.with_borrow_mut(Option::take)
 }
 
-/// The provider whose DTLS instances show their keys.
+/// The provider whose DTLS instances show their keys, and whose SRTP is sealed by [`gcm`].
 pub fn provider() -> CryptoProvider {
     static PROVIDER: LazyLock<CryptoProvider> =
-        LazyLock::new(|| showing(crate::dtls::curves::provider()));
+        LazyLock::new(|| showing(gcm::with_gcm(crate::dtls::curves::provider())));
     PROVIDER.clone()
 }
 
@@ -48,6 +50,7 @@ pub fn provider() -> CryptoProvider {
 pub(crate) fn provider_rsa() -> CryptoProvider {
     static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(|| {
         let crypto = str0m::crypto::from_feature_flags();
+        let crypto = gcm::with_gcm(crypto);
         showing(CryptoProvider { dtls_provider: &crate::dtls::rsa::OpenSsl, ..crypto })
     });
     PROVIDER.clone()

@@ -3,11 +3,13 @@
 //! | file | what it owns |
 //! | --- | --- |
 //! | `keys` | how DTLS's keys reach us |
+//! | `gcm` | AES-GCM |
 //! | `cipher` | key derivation, and the provider's ciphers |
 //! | `seal` | sealing RTP and RTCP, opening RTCP |
 //! | `opener` | opening RTP |
 
 mod cipher;
+pub(crate) mod gcm;
 pub mod keys;
 mod opener;
 mod seal;
