@@ -6,6 +6,7 @@
 //! | [`host`] | what the host grants; shared by the doctor and the start |
 //! | `shard_thread` | one shard's turn, the same under all drivers |
 //! | `driver` | how a shard waits: glommio or epoll |
+//! | `patience` | what need not wake it |
 //! | `net` | the media socket: steering, batches, trains; all unsafe code is in `net/sys` |
 //! | `tcp` | the thread with the TCP connections (ICE-TCP) |
 //! | `control` | the thread that talks with signaling |
@@ -22,6 +23,7 @@ pub mod host;
 mod memos;
 mod net;
 mod node;
+mod patience;
 mod report;
 mod shard_thread;
 mod tcp;

@@ -20,6 +20,7 @@ use antipode_relay::doorbell::{Doorbell, Wake};
 use antipode_relay::mesh::{Port, mesh};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use socket2::Socket;
 
 use crate::config::{DriverChoice, NodeConfig};
 use crate::control::{Control, Identity, ShardLink};
@@ -78,13 +79,13 @@ impl Node {
         let own = socket::host_addresses()?;
         // Before the group is there: one of its sockets would get the answer, nobody knows which.
         let advertise = host::advertised(config, &own)?;
-        let group = socket::open_group(config.media, cores.len())?;
+        let mut group = socket::open_group(config.media, cores.len())?;
         group.log();
         let media = socket::candidates(group.address, &advertise, config.include_loopback, &own)?;
         let open = |at| Place::open(at, &advertise, config.include_loopback, &own);
         let tcp = config.tcp.map(open).transpose()?;
         let media_tcp = tcp.as_ref().map_or(Vec::new(), |place| place.candidates.clone());
-        let (_, claims) = steer::install(&group.borrowed());
+        let (_, claims) = steer::install(&mut group);
         let claims = claims.map(Arc::new);
         let (mut bells, doorbells) = make_bells(cores.len())?;
         let (control_bell, control_doorbell) = make_bell()?;
@@ -93,7 +94,8 @@ impl Node {
         let tcp_ends = tcp.as_mut().map(|tcp| std::mem::take(&mut tcp.ends));
         let mut tcp_ends = tcp_ends.unwrap_or_default().into_iter();
         let ports = mesh(&doorbells);
-        let Group { sockets, address } = group;
+        let Group { sockets, patient, address } = group;
+        let mut patient = patient.into_iter();
         let mut seats = Vec::with_capacity(cores.len());
         let mut links = Vec::with_capacity(cores.len());
         for (((socket, port), cores), index) in sockets.into_iter().zip(ports).zip(cores).zip(0..) {
@@ -103,6 +105,7 @@ impl Node {
             links.push(ShardLink { commands, reports, bell: Arc::clone(bell) });
             let wiring = Wiring {
                 socket,
+                patient: patient.next(),
                 v6: address.is_ipv6(),
                 locals: Locals::new(media.clone(), &own, address.port()),
                 claims: claims.clone(),
@@ -251,8 +254,14 @@ fn run_seat(seat: Seat, stop: &StopToken) -> Result<(), NodeError> {
     let Seat { wiring, birth, rung, cores, driver } = seat;
     let me: ShardId = wiring.port.me();
     pin(&cores)?;
-    let socket = duplicate(&wiring)?;
-    let nap = Nap::new(duplicate(&wiring)?, rung.clone());
+    let duplicates = || {
+        let all = std::iter::once(&wiring.socket).chain(&wiring.patient);
+        all.map(duplicate).collect::<Result<Vec<_>, _>>()
+    };
+    let sockets = duplicates()?;
+    let mut own = duplicates()?.into_iter();
+    let socket = own.next().expect("every shard has its media socket");
+    let nap = Nap::new(socket, own.next(), rung.clone());
     // Made on this thread, so that its memory is near this core.
     let mut shard = ShardThread::new(wiring, Box::new(move |now| Shard::new(birth.clone(), now)));
     if driver == DriverChoice::Glommio {
@@ -260,7 +269,7 @@ fn run_seat(seat: Seat, stop: &StopToken) -> Result<(), NodeError> {
             Ok(executor) => {
                 return executor
                     .run(async {
-                        let mut driver = Glommio::new(socket, &rung)?;
+                        let mut driver = Glommio::new(sockets, &rung)?;
                         driver::drive(&mut shard, &mut driver, &nap, stop).await
                     })
                     .map_err(NodeError::system("waiting in glommio"));
@@ -269,13 +278,13 @@ fn run_seat(seat: Seat, stop: &StopToken) -> Result<(), NodeError> {
             Err(error) => tracing::warn!(shard = %me, %error, "no glommio executor: epoll instead"),
         }
     }
-    let mut driver = Epoll::new(socket, rung).map_err(NodeError::system("epoll"))?;
+    let mut driver = Epoll::new(sockets, rung).map_err(NodeError::system("epoll"))?;
     block_on(driver::drive(&mut shard, &mut driver, &nap, stop))
         .map_err(NodeError::system("waiting in epoll"))
 }
 
-fn duplicate(wiring: &Wiring) -> Result<OwnedFd, NodeError> {
-    let socket = wiring.socket.as_fd().try_clone_to_owned();
+fn duplicate(socket: &Socket) -> Result<OwnedFd, NodeError> {
+    let socket = socket.as_fd().try_clone_to_owned();
     socket.map_err(NodeError::system("duplicating the media socket"))
 }
 

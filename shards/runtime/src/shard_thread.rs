@@ -45,6 +45,7 @@ use crate::net::locals::Locals;
 use crate::net::outbox::Outbox;
 use crate::net::steer::Claims;
 use crate::net::sys::batch::RecvBatch;
+use crate::patience::Patience;
 use crate::report::Reporter;
 use crate::tcp::rings::{Arrived, ShardEnd};
 
@@ -85,6 +86,8 @@ impl Core for Shard {
 /// What the node gives to a shard's thread.
 pub(crate) struct Wiring {
     pub(crate) socket: Socket,
+    /// For what may wait, if the kernel can tell that apart.
+    pub(crate) patient: Option<Socket>,
     pub(crate) v6: bool,
     pub(crate) locals: Locals,
     pub(crate) claims: Option<Arc<Claims>>,
@@ -103,6 +106,8 @@ pub(crate) struct Turn {
     pub(crate) now: Instant,
     /// Datagrams (by UDP or TCP) and parcels that came in.
     pub(crate) traffic: usize,
+    /// Datagrams that could have waited.
+    pub(crate) patient: usize,
 }
 
 /// The runtime's own counters.
@@ -120,6 +125,7 @@ pub(crate) struct ShardThread<C> {
     me: ShardId,
     core: C,
     birth: Box<dyn FnMut(Instant) -> C>,
+    patience: Option<Patience>,
     wiring: Wiring,
     received: RecvBatch,
     outbox: Outbox,
@@ -137,9 +143,10 @@ pub(crate) struct ShardThread<C> {
 
 impl<C: Core> ShardThread<C> {
     /// `birth` makes the core, now and after each panic.
-    pub(crate) fn new(wiring: Wiring, mut birth: Box<dyn FnMut(Instant) -> C>) -> Self {
+    pub(crate) fn new(mut wiring: Wiring, mut birth: Box<dyn FnMut(Instant) -> C>) -> Self {
         let now = Instant::now();
         ShardThread {
+            patience: wiring.patient.take().map(|socket| Patience::new(socket, now)),
             me: wiring.port.me(),
             core: birth(now),
             birth,
@@ -159,9 +166,9 @@ impl<C: Core> ShardThread<C> {
     pub(crate) fn turn(&mut self) -> Turn {
         let now = Instant::now();
         let worked = catch_unwind(AssertUnwindSafe(|| self.work(now)));
-        let traffic = worked.unwrap_or_else(|panic| {
+        let (traffic, patient) = worked.unwrap_or_else(|panic| {
             self.restart(&*panic, now);
-            0
+            (0, 0)
         });
         self.send();
         self.wiring.port.flush();
@@ -170,7 +177,7 @@ impl<C: Core> ShardThread<C> {
             tcp.flush();
         }
         self.wiring.reporter.flush();
-        Turn { now, traffic }
+        Turn { now, traffic, patient }
     }
 
     /// Sends what the socket takes; the core gets the buffers back.
@@ -190,17 +197,19 @@ impl<C: Core> ShardThread<C> {
         }
     }
 
-    /// The part of a turn in which the core runs. Returns how much traffic there was.
-    fn work(&mut self, now: Instant) -> usize {
+    /// The part of a turn in which the core runs. Returns how much traffic there was, and how much that could
+    /// have waited.
+    fn work(&mut self, now: Instant) -> (usize, usize) {
         if now >= self.stats_at {
             self.report_stats(now);
         }
-        let datagrams = self.take_datagrams(now);
+        let datagrams = self.take_datagrams(None, now);
+        let patient = self.take_patient(datagrams > 0, now);
         let commands = self.take_commands(now);
         let parcels = self.take_parcels(now);
         let messages = self.take_messages(now);
         let due = self.core.deadline().is_some_and(|deadline| deadline <= now);
-        if datagrams + commands + parcels + messages > 0 || due {
+        if datagrams + patient + commands + parcels + messages > 0 || due {
             self.tally.turns += 1;
             self.core.flush(now);
             while let Some(output) = self.core.poll() {
@@ -210,14 +219,24 @@ impl<C: Core> ShardThread<C> {
                 self.give(output);
             }
         }
-        datagrams + parcels + messages
+        (datagrams + parcels + messages, patient)
     }
 
-    /// Takes datagrams until there are none or the turn has enough. Returns how many.
-    fn take_datagrams(&mut self, now: Instant) -> usize {
+    /// Takes what may wait, if it has waited long enough.
+    fn take_patient(&mut self, urgent: bool, now: Instant) -> usize {
+        let Some(patience) = self.patience.take_if(|it| it.is_due(urgent, now)) else { return 0 };
+        let taken = self.take_datagrams(Some(&patience.socket), now);
+        self.patience.insert(patience).took(taken, now);
+        taken
+    }
+
+    /// Takes datagrams of the media socket, or of another, until there are none or the turn has enough.
+    /// Returns how many.
+    fn take_datagrams(&mut self, other: Option<&Socket>, now: Instant) -> usize {
         let mut taken = 0;
         while taken < TURN_DATAGRAMS_MAX {
-            let messages = match self.received.recv(self.wiring.socket.as_fd()) {
+            let socket = other.unwrap_or(&self.wiring.socket);
+            let messages = match self.received.recv(socket.as_fd()) {
                 Ok(messages) => messages,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // It was waiting in the socket and is taken with this call.
@@ -350,13 +369,19 @@ impl<C: Core> ShardThread<C> {
     /// When the next turn is due if nothing happens.
     pub(crate) fn wake_at(&self, now: Instant) -> Instant {
         let mut at = self.stats_at;
-        if let Some(deadline) = self.core.deadline() {
-            at = at.min(deadline);
+        let patience = self.patience.as_ref().and_then(Patience::due);
+        for due in [self.core.deadline(), patience].into_iter().flatten() {
+            at = at.min(due);
         }
         if !self.outbox.is_empty() || self.wiring.reporter.is_waiting() {
             at = at.min(now + SEND_RETRY);
         }
         at
+    }
+
+    /// Whether what may wait is to wake the shard all the same.
+    pub(crate) fn is_patience_over(&self) -> bool {
+        self.patience.as_ref().is_none_or(Patience::wakes)
     }
 
     /// Says that the shard is about to park; `false`: it must not, there is work.

@@ -11,6 +11,7 @@ use crate::driver::glommio::{self, Glommio};
 use crate::driver::nap::Nap;
 use crate::driver::{self, Driver};
 use crate::net::socket::open_group;
+use crate::net::steer;
 use crate::report::Report;
 use crate::testing::{PATIENCE, open, receive};
 use crate::wake::{EventBell, StopToken};
@@ -94,7 +95,8 @@ struct Scene {
 }
 
 fn scene() -> (Wiring, Scene) {
-    let group = open_group("127.0.0.1:0".parse().unwrap(), 1).expect("a socket");
+    let mut group = open_group("127.0.0.1:0".parse().unwrap(), 1).expect("a socket");
+    steer::install(&mut group);
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.connect(group.address).unwrap();
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -108,6 +110,7 @@ fn scene() -> (Wiring, Scene) {
     let own = [group.address.ip()];
     let wiring = Wiring {
         socket: group.sockets.into_iter().next().unwrap(),
+        patient: group.patient.into_iter().next(),
         v6: false,
         locals: Locals::new(vec![group.address], &own, group.address.port()),
         claims: None,
@@ -328,6 +331,27 @@ fn a_panic_ends_the_shards_sessions_and_nothing_else() {
 }
 
 #[test]
+fn reports_wait_once_there_are_several() {
+    let (wiring, scene) = scene();
+    let mut shard = double(wiring);
+    let report = |number| scene.peer.send(&[0x81, 201, 0, number]).unwrap();
+    report(1);
+    assert_eq!((shard.turn().patient, shard.is_patience_over()), (1, true));
+    report(2);
+    report(3);
+    assert_eq!((shard.turn().patient, shard.is_patience_over()), (2, false));
+    report(4);
+    let turn = shard.turn();
+    assert_eq!((turn.traffic, turn.patient), (0, 0), "it waits");
+    let due = shard.wake_at(turn.now);
+    assert!(due > turn.now && due <= turn.now + Duration::from_millis(10), "{:?}", due - turn.now);
+    while Instant::now() < due {
+        std::hint::spin_loop();
+    }
+    assert_eq!((shard.turn().patient, shard.is_patience_over()), (1, true));
+}
+
+#[test]
 fn it_sleeps_only_without_work() {
     let (wiring, mut scene) = scene();
     let shard = double(wiring);
@@ -347,6 +371,8 @@ fn drives(run: impl FnOnce(Wiring, EventBell, StopToken) + Send + 'static) {
     let thread = thread::spawn(move || run(wiring, rung, token));
     for round in 0..20u8 {
         scene.echo(&[round, 1, 2]);
+        // A receiver report, on the socket for what may wait.
+        scene.echo(&[0x81, 201, 0, round]);
         let track = u64::from(round) + 10;
         scene.neighbour.send(ShardId(0), note(track)).unwrap();
         scene.neighbour.flush();
@@ -359,26 +385,28 @@ fn drives(run: impl FnOnce(Wiring, EventBell, StopToken) + Send + 'static) {
         scene.echo(b"later");
         assert_eq!(scene.notice(), Notice::TrackWatched { track: TrackId(3) });
     }
-    let stats = scene.stats(|stats| stats.datagrams_out == 40);
-    assert_eq!(stats.datagrams_in, 40);
+    let stats = scene.stats(|stats| stats.datagrams_out == 60);
+    assert_eq!(stats.datagrams_in, 60);
     stop.stop();
     antipode_relay::doorbell::Wake::wake(&scene.rung);
     thread.join().expect("it ends by itself");
 }
 
 async fn until_stop(wiring: Wiring, mut driver: impl Driver, rung: EventBell, stop: &StopToken) {
-    let nap = Nap::new(duplicate(&wiring), rung);
+    let mut own = duplicates(&wiring).into_iter();
+    let nap = Nap::new(own.next().unwrap(), own.next(), rung);
     driver::drive(&mut double(wiring), &mut driver, &nap, stop).await.expect("it waits well");
 }
 
-fn duplicate(wiring: &Wiring) -> std::os::fd::OwnedFd {
-    wiring.socket.as_fd().try_clone_to_owned().unwrap()
+fn duplicates(wiring: &Wiring) -> Vec<std::os::fd::OwnedFd> {
+    let all = std::iter::once(&wiring.socket).chain(&wiring.patient);
+    all.map(|socket| socket.as_fd().try_clone_to_owned().unwrap()).collect()
 }
 
 #[test]
 fn epoll_drives_a_shard() {
     drives(|wiring, rung, stop| {
-        let driver = Epoll::new(duplicate(&wiring), rung.clone()).expect("epoll");
+        let driver = Epoll::new(duplicates(&wiring), rung.clone()).expect("epoll");
         block_on(until_stop(wiring, driver, rung, &stop));
     });
 }
@@ -391,7 +419,7 @@ fn glommio_drives_a_shard() {
     }
     drives(|wiring, rung, stop| {
         glommio::executor("test").expect("an executor").run(async {
-            let driver = Glommio::new(duplicate(&wiring), &rung).expect("inside an executor");
+            let driver = Glommio::new(duplicates(&wiring), &rung).expect("inside an executor");
             until_stop(wiring, driver, rung, &stop).await;
         });
     });

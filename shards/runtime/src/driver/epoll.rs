@@ -27,19 +27,21 @@ const NONE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 pub(crate) struct Epoll {
     epoll: OwnedFd,
     /// Registered in `epoll`; a descriptor that is closed would leave it.
-    _socket: OwnedFd,
+    _sockets: Vec<OwnedFd>,
     bell: EventBell,
     timer: OwnedFd,
 }
 
 impl Epoll {
-    pub(crate) fn new(socket: OwnedFd, bell: EventBell) -> io::Result<Self> {
+    pub(crate) fn new(sockets: Vec<OwnedFd>, bell: EventBell) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &socket, SOCKET, EventFlags::IN)?;
+        for socket in &sockets {
+            epoll::add(&epoll, socket, SOCKET, EventFlags::IN)?;
+        }
         epoll::add(&epoll, &bell, BELL, EventFlags::IN)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         epoll::add(&epoll, &timer, TIMER, EventFlags::IN)?;
-        Ok(Epoll { epoll, _socket: socket, bell, timer })
+        Ok(Epoll { epoll, _sockets: sockets, bell, timer })
     }
 }
 
@@ -53,7 +55,7 @@ impl Driver for Epoll {
         // Setting it also takes back that it fired before, so it is never read.
         let once = Itimerspec { it_interval: NONE, it_value };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
-        let mut events = [epoll::Event { flags: EventFlags::empty(), data: SOCKET }; 3];
+        let mut events = [epoll::Event { flags: EventFlags::empty(), data: SOCKET }; 4];
         let count = match epoll::wait(&self.epoll, &mut events, None) {
             Err(rustix::io::Errno::INTR) => 0,
             other => other?,

@@ -30,7 +30,7 @@ use crate::wake::EventBell;
 const PREEMPT: Duration = Duration::from_secs(24 * 3600);
 /// Registered with the ring: the peek and the read need a few bytes.
 const IO_MEMORY: usize = 64 * 1024;
-/// Operations in flight: a peek, a read, a timer and what glommio adds.
+/// Operations in flight: two peeks, a read, a timer and what glommio adds.
 const RING_DEPTH: usize = 32;
 
 /// One operation in flight.
@@ -77,9 +77,9 @@ impl Pending {
 
 /// See the module's documentation. Lives inside an executor.
 pub(crate) struct Glommio {
-    socket: Rc<UdpSocket>,
+    /// Each with the peek that is under way.
+    sockets: Vec<(Rc<UdpSocket>, Option<Pending>)>,
     bell: Rc<BufferedFile>,
-    readable: Option<Pending>,
     rung: Option<Pending>,
 }
 
@@ -98,28 +98,32 @@ pub(crate) fn executor(name: &str) -> Result<LocalExecutor, glommio::GlommioErro
 
 impl Glommio {
     /// Must be called inside an executor.
-    pub(crate) fn new(socket: OwnedFd, bell: &EventBell) -> io::Result<Self> {
+    pub(crate) fn new(sockets: Vec<OwnedFd>, bell: &EventBell) -> io::Result<Self> {
+        let sockets = sockets.into_iter().map(|socket| (Rc::new(sys::glommio_udp(socket)), None));
         Ok(Glommio {
-            socket: Rc::new(sys::glommio_udp(socket)),
+            sockets: sockets.collect(),
             bell: Rc::new(sys::glommio_file(bell.duplicate()?)),
-            readable: None,
             rung: None,
         })
     }
 
     fn poll_readable(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
-        let pending = self.readable.get_or_insert_with(|| {
-            let socket = Rc::clone(&self.socket);
-            let peek = async move {
-                socket.peek_from(&mut [0; 1]).await.map(drop).map_err(io::Error::from)
-            };
-            Pending::begin(peek, context)
-        });
-        let result = pending.poll();
-        if result.is_ready() {
-            self.readable = None;
+        let mut all = Poll::Pending;
+        for (socket, readable) in &mut self.sockets {
+            let pending = readable.get_or_insert_with(|| {
+                let socket = Rc::clone(socket);
+                let peek = async move {
+                    socket.peek_from(&mut [0; 1]).await.map(drop).map_err(io::Error::from)
+                };
+                Pending::begin(peek, context)
+            });
+            let result = pending.poll();
+            if result.is_ready() {
+                *readable = None;
+                all = result;
+            }
         }
-        result
+        all
     }
 
     fn poll_rung(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
@@ -146,7 +150,7 @@ impl Driver for Glommio {
         }
         let mut timer = Timer::new(left);
         poll_fn(|context| {
-            // All three are polled each time, so that each one is in flight.
+            // All are polled each time, so that each one is in flight.
             let readable = self.poll_readable(context);
             let rung = self.poll_rung(context);
             let due = Pin::new(&mut timer).poll(context);
@@ -180,7 +184,7 @@ mod tests {
         let own = socket.try_clone().expect("a descriptor");
         let bell = EventBell::new().expect("an eventfd");
         executor.run(async move {
-            let mut driver = Glommio::new(socket.into(), &bell).expect("inside an executor");
+            let mut driver = Glommio::new(vec![socket.into()], &bell).expect("inside an executor");
             for _ in 0..40_000 {
                 peer.send_to(&[1], address).expect("loopback takes it");
                 let until = Instant::now() + Duration::from_secs(5);

@@ -31,7 +31,7 @@ use crate::wake::StopToken;
 const PERIOD: Duration = Duration::from_micros(500);
 /// Mean time between two datagrams below which they are worth gathering.
 const CLOSE: Duration = Duration::from_micros(300);
-/// A shard without traffic for so long is parked. Two reports of one viewer lie nearer together.
+/// A shard to which nothing comes for so long is parked. Two reports of one viewer lie nearer together.
 const DOZE: Duration = Duration::from_millis(500);
 /// A gap counts as at most this, so that a quiet minute is soon forgotten.
 const GAP_MAX: Duration = Duration::from_millis(1);
@@ -68,7 +68,7 @@ pub(crate) async fn drive<C: Core>(
             let until = shard.wake_at(turn.now);
             let waited = match rest {
                 Rest::Pause => nap.pause(until.min(turn.now + PERIOD)),
-                Rest::Doze => nap.doze(until.min(turn.now + DOZE)),
+                Rest::Doze => nap.doze(shard.is_patience_over(), until.min(turn.now + DOZE)),
                 Rest::Park | Rest::Skip => driver.wait(until).await,
             };
             match waited {
@@ -109,17 +109,19 @@ enum Rest {
 /// How close together datagrams and parcels come, and what to do about it.
 struct Rhythm {
     traffic_last: Instant,
+    /// The same, with what may wait.
+    seen_last: Instant,
     gap_mean: Duration,
 }
 
 impl Rhythm {
     fn new(now: Instant) -> Self {
-        Rhythm { traffic_last: now, gap_mean: GAP_MAX }
+        Rhythm { traffic_last: now, seen_last: now, gap_mean: GAP_MAX }
     }
 
     fn rest(&mut self, turn: Turn) -> Rest {
         if !self.gathers(turn) {
-            let quiet = turn.now.saturating_duration_since(self.traffic_last) >= DOZE;
+            let quiet = turn.now.saturating_duration_since(self.seen_last) >= DOZE;
             if quiet { Rest::Park } else { Rest::Doze }
         } else if turn.now.elapsed() >= PERIOD {
             Rest::Skip
@@ -130,6 +132,9 @@ impl Rhythm {
 
     fn gathers(&mut self, turn: Turn) -> bool {
         let since = turn.now.saturating_duration_since(self.traffic_last);
+        if turn.traffic + turn.patient > 0 {
+            self.seen_last = turn.now;
+        }
         if turn.traffic > 0 {
             let gap = (since / turn.traffic as u32).min(GAP_MAX);
             // The mean over the last sixteen or so; one turn is half of it at most.
@@ -158,7 +163,7 @@ mod tests {
                 (traffic, next) = (traffic + 1, next + gap);
             }
             turns += 1;
-            now = match rhythm.gathers(Turn { now, traffic }) {
+            now = match rhythm.gathers(Turn { now, traffic, patient: 0 }) {
                 true => now + PERIOD,
                 false => {
                     parks += 1;
@@ -188,11 +193,11 @@ mod tests {
         let mut now = Instant::now();
         for _ in 0..100 {
             now += PERIOD;
-            rhythm.gathers(Turn { now, traffic: 10 });
+            rhythm.gathers(Turn { now, traffic: 10, patient: 0 });
         }
-        assert!(rhythm.gathers(Turn { now: now + PERIOD, traffic: 0 }));
-        assert!(!rhythm.gathers(Turn { now: now + GAP_MAX, traffic: 0 }));
-        let quiet = |after| Turn { now: now + after, traffic: 0 };
+        assert!(rhythm.gathers(Turn { now: now + PERIOD, traffic: 0, patient: 0 }));
+        assert!(!rhythm.gathers(Turn { now: now + GAP_MAX, traffic: 0, patient: 0 }));
+        let quiet = |after| Turn { now: now + after, traffic: 0, patient: 0 };
         assert_eq!(rhythm.rest(quiet(DOZE / 2)), Rest::Doze);
         assert_eq!(rhythm.rest(quiet(DOZE)), Rest::Park);
     }

@@ -2,7 +2,7 @@
 //! than by way of an executor and io_uring.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -14,13 +14,15 @@ use crate::wake::EventBell;
 /// What a shard is woken by. Blocks the thread: a shard's executor has one task.
 pub(crate) struct Nap {
     socket: OwnedFd,
+    /// For what may wait.
+    patient: Option<OwnedFd>,
     bell: EventBell,
 }
 
 impl Nap {
-    /// `socket`: a duplicate of the media socket.
-    pub(crate) fn new(socket: OwnedFd, bell: EventBell) -> Self {
-        Nap { socket, bell }
+    /// Duplicates of the media socket and of that for what may wait.
+    pub(crate) fn new(socket: OwnedFd, patient: Option<OwnedFd>, bell: EventBell) -> Self {
+        Nap { socket, patient, bell }
     }
 
     /// Returns when the bell was rung, or at `until`, whatever the socket has meanwhile.
@@ -28,10 +30,17 @@ impl Nap {
         self.wait(&mut [PollFd::new(&self.bell, PollFlags::IN)], until)
     }
 
-    /// Returns when the socket has datagrams, when the bell was rung, or at `until`.
-    pub(crate) fn doze(&self, until: Instant) -> io::Result<()> {
-        let bell = PollFd::new(&self.bell, PollFlags::IN);
-        self.wait(&mut [bell, PollFd::new(&self.socket, PollFlags::IN)], until)
+    /// Returns when the media socket has datagrams, when the other one has and is to wake (`any`), when the bell
+    /// was rung, or at `until`.
+    pub(crate) fn doze(&self, any: bool, until: Instant) -> io::Result<()> {
+        let [bell, socket] = [self.bell.as_fd(), self.socket.as_fd()]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match self.patient.as_ref().filter(|_| any) {
+            Some(patient) => {
+                self.wait(&mut [bell, socket, PollFd::new(patient, PollFlags::IN)], until)
+            }
+            None => self.wait(&mut [bell, socket], until),
+        }
     }
 
     /// The first of `polled` is the bell; when it was rung, it is heard out.
@@ -60,7 +69,7 @@ mod tests {
         let peer = UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback");
         let to = socket.local_addr().expect("it is bound");
         let send = move || assert_eq!(peer.send_to(&[1], to).expect("loopback takes it"), 1);
-        (Nap::new(socket.into(), bell.clone()), send, bell)
+        (Nap::new(socket.into(), None, bell.clone()), send, bell)
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -69,7 +78,9 @@ mod tests {
     #[test]
     fn a_bell_ends_both_and_is_heard_out() {
         let (nap, _, bell) = nap();
-        for wait in [Nap::pause, Nap::doze] {
+        let doze = |nap: &Nap, until| nap.doze(true, until);
+        let waits: [&dyn Fn(&Nap, Instant) -> io::Result<()>; 2] = [&Nap::pause, &doze];
+        for wait in waits {
             bell.wake();
             let until = Instant::now() + LONG;
             wait(&nap, until).expect("no error");
@@ -83,11 +94,26 @@ mod tests {
     }
 
     #[test]
+    fn what_may_wait_ends_a_doze_if_it_is_to() {
+        let (nap, send, _) = nap();
+        let quiet = UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback");
+        let Nap { socket, bell, .. } = nap;
+        let nap = Nap::new(quiet.into(), Some(socket), bell);
+        send();
+        let until = Instant::now() + LONG;
+        nap.doze(true, until).expect("no error");
+        assert!(Instant::now() < until, "it is there");
+        let until = Instant::now() + SHORT;
+        nap.doze(false, until).expect("no error");
+        assert!(Instant::now() >= until, "it may wait");
+    }
+
+    #[test]
     fn a_datagram_ends_a_doze_and_no_pause() {
         let (nap, send, _) = nap();
         send();
         let until = Instant::now() + LONG;
-        nap.doze(until).expect("no error");
+        nap.doze(true, until).expect("no error");
         assert!(Instant::now() < until, "it is there");
         let until = Instant::now() + SHORT;
         nap.pause(until).expect("no error");

@@ -11,6 +11,10 @@
 //! The best that the host permits is taken: eBPF, which needs CAP_BPF and CAP_NET_ADMIN; else classic
 //! BPF, which any process may attach and which knows no addresses; else the hash alone. None of them
 //! is needed for correctness: the core finds the owner of whatever lands anywhere.
+//!
+//! With eBPF, and where there is one shard, what may wait goes to a second socket of the shard, so that
+//! it does not wake it ([`crate::patience`]): reports, transport-wide feedback, STUN requests. Which is
+//! written in the first two bytes, those of RTCP in the clear (RFC 3711 §3.4).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +25,7 @@ use antipode_base::limits::FOREIGN_ADDRESSES_MAX;
 use antipode_relay::parcel::Note;
 
 use super::bpf_asm::{Classic, Extended, Label, Reg, Size};
+use super::socket::Group;
 use super::sys::bpf::{self, Insn, MAP_LRU_HASH, MAP_REUSEPORT_SOCKARRAY, Map};
 
 /// STUN binding request, RFC 8489 §5 and §18.2.
@@ -36,13 +41,20 @@ const ATTRIBUTES_SEEN_MAX: usize = 4;
 /// Bytes of an attribute's type and length, and of the two digits behind them.
 const ATTRIBUTE_HEADER: u32 = 4;
 const DIGITS: u32 = 2;
+/// RTCP packet types of both kinds of reports (RFC 3550 §12.1) and of transport feedback (RFC 4585 §6.1); its
+/// format where it is transport-wide, and the bits in which that stands.
+const SENDER_REPORT: u32 = 200;
+const RECEIVER_REPORT: u32 = 201;
+const TRANSPORT_FEEDBACK: u32 = 205;
+const TRANSPORT_WIDE: u32 = 15;
+const RTCP_COUNT: u32 = 0x1f;
 /// What classic BPF returns to leave the choice to the kernel: there is no such socket.
 const NO_SOCKET: u32 = u32::MAX;
 
 /// What is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Steering {
-    /// One shard: there is nothing to choose.
+    /// One shard: there is no owner to choose, only whether it may wait.
     Single,
     /// STUN by ufrag, all else by claimed address.
     Ebpf,
@@ -52,20 +64,31 @@ pub(crate) enum Steering {
     Hash,
 }
 
-/// Attaches the best program that the host permits to the group of `sockets`, which stand in the
-/// order of their shards. Also says why it is not a better one.
-pub(crate) fn install(sockets: &[BorrowedFd<'_>]) -> (Steering, Option<Claims>) {
-    if sockets.len() < 2 {
+/// Attaches the best program that the host permits, and opens the sockets for what may wait if it knows of
+/// them. Also says why it is not a better one.
+pub(crate) fn install(group: &mut Group) -> (Steering, Option<Claims>) {
+    if let Err(error) = group.open_patient() {
+        tracing::info!(%error, "no sockets for what may wait");
+    }
+    if group.sockets.len() < 2 {
+        if !group.patient.is_empty()
+            && let Err(error) = bpf::attach_cbpf(group.sockets[0].as_fd(), &mut patience_program())
+        {
+            tracing::info!(%error, "every report wakes its shard");
+            group.patient.clear();
+        }
         return (Steering::Single, None);
     }
-    let why_not_ebpf = match Claims::install(sockets) {
+    let why_not_ebpf = match Claims::install(&group.borrowed(), group.sockets.len()) {
         Ok(claims) => {
             tracing::info!("steering: eBPF, STUN by ufrag and all else by claimed address");
             return (Steering::Ebpf, Some(claims));
         }
         Err(error) => error,
     };
-    match install_classic(sockets[0]) {
+    // They are the last of the group, so the others keep their numbers.
+    group.patient.clear();
+    match install_classic(group.sockets[0].as_fd()) {
         Ok(()) => {
             tracing::info!(%why_not_ebpf, "steering: classic BPF, STUN by ufrag; strays hop");
             (Steering::Classic, None)
@@ -85,7 +108,7 @@ pub(crate) fn install_classic(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Whether this process may load the eBPF program; for the doctor.
 pub(crate) fn probe_ebpf() -> io::Result<()> {
     let (addresses, sockets) = (address_map(64)?, socket_map(1)?);
-    bpf::load_reuseport(&ebpf_program(&addresses, &sockets)).map(drop)
+    bpf::load_reuseport(&ebpf_program(&addresses, &sockets, [1, 1])).map(drop)
 }
 
 /// The kernel's table of which address belongs to which shard.
@@ -102,16 +125,19 @@ pub(crate) struct Claims {
 type AddressKey = [u8; 20];
 
 impl Claims {
+    /// `sockets`: those of so many shards, and, if there are more, one for each shard for what may wait.
+    ///
     /// # Errors
     /// What the host forbids.
-    pub(crate) fn install(sockets: &[BorrowedFd<'_>]) -> io::Result<Claims> {
+    pub(crate) fn install(sockets: &[BorrowedFd<'_>], shards: usize) -> io::Result<Claims> {
         let addresses = address_map(FOREIGN_ADDRESSES_MAX)?;
         let group = socket_map(sockets.len())?;
         for (index, socket) in sockets.iter().enumerate() {
             let descriptor = socket.as_raw_fd() as u64;
             group.insert(&(index as u32).to_ne_bytes(), &descriptor.to_ne_bytes())?;
         }
-        let program = bpf::load_reuseport(&ebpf_program(&addresses, &group))?;
+        let counts = [shards as i32, (sockets.len() - shards) as i32];
+        let program = bpf::load_reuseport(&ebpf_program(&addresses, &group, counts))?;
         bpf::attach_ebpf(sockets[0], program.as_fd())?;
         Ok(Claims { addresses, _sockets: group, _program: program })
     }
@@ -219,6 +245,30 @@ fn expect_classic(p: &mut Classic, size: u32, at: u32, want: u32, elsewhere: Lab
     p.bind(equal);
 }
 
+/// Classic BPF for one shard: socket 1 for what may wait, 0 for all else.
+pub(crate) fn patience_program() -> Vec<libc::sock_filter> {
+    let mut p = Classic::default();
+    let (long_enough, urgent, patient) = (p.label(), p.label(), p.label());
+    p.load_length();
+    p.jump_if(libc::BPF_JGE, 2, long_enough);
+    p.jump(urgent);
+    p.bind(long_enough);
+    p.load(libc::BPF_H, 0);
+    p.jump_if(libc::BPF_JEQ, u32::from(STUN_BINDING_REQUEST), patient);
+    p.load(libc::BPF_B, 1);
+    p.jump_if(libc::BPF_JEQ, SENDER_REPORT, patient);
+    p.jump_if(libc::BPF_JEQ, RECEIVER_REPORT, patient);
+    expect_classic(&mut p, libc::BPF_B, 1, TRANSPORT_FEEDBACK, urgent);
+    p.load(libc::BPF_B, 0);
+    p.compute(libc::BPF_AND, RTCP_COUNT);
+    p.jump_if(libc::BPF_JEQ, TRANSPORT_WIDE, patient);
+    p.bind(urgent);
+    p.return_constant(0);
+    p.bind(patient);
+    p.return_constant(1);
+    p.finish()
+}
+
 /// A = the lowercase hexadecimal digit at X + `at`.
 fn classic_digit(p: &mut Classic, at: u32, elsewhere: Label) {
     let (letter, done) = (p.label(), p.label());
@@ -241,6 +291,7 @@ const SKB_LOAD_BYTES_RELATIVE: i32 = 68;
 const SK_SELECT_REUSEPORT: i32 = 82;
 const RELATIVE_TO_IP: i32 = 1;
 const MD_ETH_PROTOCOL: i16 = 20;
+const MD_HASH: i16 = 32;
 const SK_PASS: i32 = 1;
 /// In these programs a datagram starts with its UDP header.
 const UDP_HEADER: u32 = 8;
@@ -256,12 +307,14 @@ const KEY_PORT: i16 = KEY + 16;
 const READ: i16 = -48;
 const SHARD: i16 = -56;
 
-/// eBPF: selects a socket of the group, or leaves the choice to the kernel's hash.
+/// eBPF: selects a socket of the group; where nobody claims the datagram, by the kernel's hash. `counts`: shards,
+/// and sockets for what may wait, whose places follow.
 ///
 /// R6 is the context, R7 the place of the current attribute, R8 and R9 digits.
-fn ebpf_program(addresses: &Map, sockets: &Map) -> Vec<Insn> {
+fn ebpf_program(addresses: &Map, sockets: &Map, counts: [i32; 2]) -> Vec<Insn> {
+    let [shards, patient] = counts;
     let mut p = Extended::default();
-    let (by_address, found, select, pass) = (p.label(), p.label(), p.label(), p.label());
+    let (by_address, found, select, unclaimed) = (p.label(), p.label(), p.label(), p.label());
     p.copy(Reg::R6, Reg::R1);
     read_payload(&mut p, None, 8, by_address);
     p.load(Size::Half, Reg::R1, Reg::Stack, READ);
@@ -288,21 +341,48 @@ fn ebpf_program(addresses: &Map, sockets: &Map) -> Vec<Insn> {
     ebpf_digit(&mut p, Reg::R9, digits + 1, by_address);
     p.compute(libc::BPF_LSH, Reg::R8, 4);
     p.compute_from(libc::BPF_OR, Reg::R8, Reg::R9);
+    // A shard that there is not would be a socket for what may wait.
+    p.jump_if(libc::BPF_JGE, Reg::R8, shards, by_address);
+    p.compute(libc::BPF_ADD, Reg::R8, patient);
     p.store(Size::Word, SHARD, Reg::R8);
     p.jump(select);
     p.bind(by_address);
-    look_up_address(&mut p, addresses, pass);
+    look_up_address(&mut p, addresses, unclaimed);
+    if patient > 0 {
+        let_wait(&mut p, patient, select);
+    }
+    p.jump(select);
+    p.bind(unclaimed);
+    p.load(Size::Word, Reg::R1, Reg::R6, MD_HASH);
+    p.compute(libc::BPF_MOD, Reg::R1, shards);
+    p.store(Size::Word, SHARD, Reg::R1);
     p.bind(select);
     p.copy(Reg::R1, Reg::R6);
     p.load_map(Reg::R2, sockets.raw());
     p.stack_address(Reg::R3, SHARD);
     p.set(Reg::R4, 0);
     p.call(SK_SELECT_REUSEPORT);
-    p.bind(pass);
-    // Passing without a selection is the kernel's hash.
+    // Passing without a selection, should that ever fail, is the kernel's hash.
     p.set(Reg::R0, SK_PASS);
     p.exit();
     p.finish()
+}
+
+/// SHARD += `patient` for reports. STUN that names no shard of ours is for the core to drop.
+fn let_wait(p: &mut Extended, patient: i32, urgent: Label) {
+    let waits = p.label();
+    read_payload(p, None, 2, urgent);
+    p.load(Size::Byte, Reg::R1, Reg::Stack, READ + 1);
+    p.jump_if(libc::BPF_JEQ, Reg::R1, SENDER_REPORT as i32, waits);
+    p.jump_if(libc::BPF_JEQ, Reg::R1, RECEIVER_REPORT as i32, waits);
+    p.jump_unless(Reg::R1, TRANSPORT_FEEDBACK as i32, urgent);
+    p.load(Size::Byte, Reg::R1, Reg::Stack, READ);
+    p.compute(libc::BPF_AND, Reg::R1, RTCP_COUNT as i32);
+    p.jump_unless(Reg::R1, TRANSPORT_WIDE as i32, urgent);
+    p.bind(waits);
+    p.load(Size::Word, Reg::R1, Reg::Stack, SHARD);
+    p.compute(libc::BPF_ADD, Reg::R1, patient);
+    p.store(Size::Word, SHARD, Reg::R1);
 }
 
 /// Reads `length` bytes of the datagram into the stack at READ: from the place in a register, or
@@ -335,7 +415,7 @@ fn ebpf_digit(p: &mut Extended, to: Reg, at: i16, otherwise: Label) {
 }
 
 /// SHARD = the owner of the datagram's source address.
-fn look_up_address(p: &mut Extended, addresses: &Map, pass: Label) {
+fn look_up_address(p: &mut Extended, addresses: &Map, unclaimed: Label) {
     let (v6, ready) = (p.label(), p.label());
     p.store_constant(Size::Double, KEY, 0);
     p.store_constant(Size::Double, KEY + 8, 0);
@@ -346,31 +426,31 @@ fn look_up_address(p: &mut Extended, addresses: &Map, pass: Label) {
     p.stack_address(Reg::R3, KEY_PORT);
     p.set(Reg::R4, 2);
     p.call(SKB_LOAD_BYTES);
-    p.jump_unless(Reg::R0, 0, pass);
+    p.jump_unless(Reg::R0, 0, unclaimed);
     p.load(Size::Word, Reg::R1, Reg::R6, MD_ETH_PROTOCOL);
     p.jump_if(libc::BPF_JEQ, Reg::R1, i32::from(ETH_P_IPV6.to_be()), v6);
     p.store_constant(Size::Half, KEY_MAPPED, 0xffff);
-    read_source(p, IPV4_SOURCE, KEY_V4, 4, pass);
+    read_source(p, IPV4_SOURCE, KEY_V4, 4, unclaimed);
     p.jump(ready);
     p.bind(v6);
-    read_source(p, IPV6_SOURCE, KEY, 16, pass);
+    read_source(p, IPV6_SOURCE, KEY, 16, unclaimed);
     p.bind(ready);
     p.load_map(Reg::R1, addresses.raw());
     p.stack_address(Reg::R2, KEY);
     p.call(MAP_LOOKUP_ELEM);
-    p.jump_if(libc::BPF_JEQ, Reg::R0, 0, pass);
+    p.jump_if(libc::BPF_JEQ, Reg::R0, 0, unclaimed);
     p.load(Size::Word, Reg::R1, Reg::R0, 0);
     p.store(Size::Word, SHARD, Reg::R1);
 }
 
-fn read_source(p: &mut Extended, from: i32, to: i16, length: i32, pass: Label) {
+fn read_source(p: &mut Extended, from: i32, to: i16, length: i32, otherwise: Label) {
     p.copy(Reg::R1, Reg::R6);
     p.set(Reg::R2, from);
     p.stack_address(Reg::R3, to);
     p.set(Reg::R4, length);
     p.set(Reg::R5, RELATIVE_TO_IP);
     p.call(SKB_LOAD_BYTES_RELATIVE);
-    p.jump_unless(Reg::R0, 0, pass);
+    p.jump_unless(Reg::R0, 0, otherwise);
 }
 
 #[cfg(test)]

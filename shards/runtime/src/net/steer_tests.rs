@@ -4,6 +4,8 @@ use super::*;
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use socket2::Socket;
+
 use crate::net::socket::{Group, open_group};
 
 const SHARDS: usize = 4;
@@ -31,10 +33,10 @@ fn named(username: &str) -> Vec<u8> {
 
 /// Which socket has the datagram; waits until one has.
 fn receiver(group: &Group) -> usize {
-    let mut polled: Vec<_> = group
-        .sockets
+    let sockets: Vec<&Socket> = group.sockets.iter().chain(&group.patient).collect();
+    let mut polled: Vec<_> = sockets
         .iter()
-        .map(|socket| rustix::event::PollFd::new(socket, rustix::event::PollFlags::IN))
+        .map(|socket| rustix::event::PollFd::new(*socket, rustix::event::PollFlags::IN))
         .collect();
     let patience = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
     let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, Some(&patience)))
@@ -42,7 +44,7 @@ fn receiver(group: &Group) -> usize {
     assert_eq!(ready, 1, "exactly one socket of the group gets a datagram");
     let place = polled.iter().position(|fd| !fd.revents().is_empty()).expect("one is ready");
     let mut buffer = [std::mem::MaybeUninit::uninit(); 256];
-    group.sockets[place].recv(&mut buffer).expect("the datagram");
+    sockets[place].recv(&mut buffer).expect("the datagram");
     place
 }
 
@@ -65,8 +67,10 @@ fn group() -> (Group, Vec<SocketAddr>) {
     (group, targets)
 }
 
-/// STUN of every shape that names a shard, from many ports, reaches that shard.
+/// STUN of every shape that names a shard, from many ports, reaches that shard: on the socket for what may wait,
+/// if it has one.
 fn assert_steers_stun(group: &Group, targets: &[SocketAddr]) {
+    let patient = group.patient.len();
     for target in targets {
         for round in 0..4 {
             for shard in 0..SHARDS {
@@ -80,7 +84,7 @@ fn assert_steers_stun(group: &Group, targets: &[SocketAddr]) {
                 ];
                 for shape in shapes {
                     peer(*target).send(&shape).expect("send");
-                    assert_eq!(receiver(group), shard, "{name} to {target}");
+                    assert_eq!(receiver(group), patient + shard, "{name} to {target}");
                 }
             }
         }
@@ -127,47 +131,84 @@ fn classic_bpf_steers_stun_and_leaves_the_rest_to_the_hash() {
 
 #[test]
 fn ebpf_steers_stun_by_ufrag_and_the_rest_by_claim() {
-    let (group, targets) = group();
-    let claims = match Claims::install(&group.borrowed()) {
+    for patient in [false, true] {
+        let (mut group, targets) = group();
+        if patient {
+            group.open_patient().expect("as many again");
+        }
+        steers_by_claim(&group, &targets);
+    }
+}
+
+fn steers_by_claim(group: &Group, targets: &[SocketAddr]) {
+    let patient = group.patient.len();
+    let claims = match Claims::install(&group.borrowed(), SHARDS) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             eprintln!("skipped: this process may not load eBPF ({error})");
             return;
         }
         other => other.expect("the program passes the verifier"),
     };
-    assert_steers_stun(&group, &targets);
-    assert_rest_is_spread(&group, &targets);
-    for target in &targets {
+    assert_steers_stun(group, targets);
+    assert_rest_is_spread(group, targets);
+    for target in targets {
         for shard in (0..SHARDS).cycle().take(4 * SHARDS) {
             let peer = peer(*target);
             let address = peer.local_addr().expect("bound");
             let owner = ShardId(shard as u16);
             claims.follow(owner, &Note::Claim { address });
-            for payload in [&[0x80, 0x60, 1, 2][..], &[22, 1], b""] {
+            for payload in URGENT {
                 peer.send(payload).expect("send");
-                assert_eq!(receiver(&group), shard, "{address} belongs to {owner}");
+                assert_eq!(receiver(group), shard, "{address} belongs to {owner}");
+            }
+            for payload in WAITING {
+                peer.send(payload).expect("send");
+                assert_eq!(receiver(group), patient + shard, "{payload:x?}");
             }
             // A ufrag knows better than an address: the peer may have a session on another shard.
             let other = (shard + 1) % SHARDS;
             peer.send(&named(&format!("{other:02x}cd:peer"))).expect("send");
-            assert_eq!(receiver(&group), other);
+            assert_eq!(receiver(group), patient + other);
             claims.disclaim(address).expect("it was there");
             claims.disclaim(address).expect("that it is gone is what was asked for");
             peer.send(&[0x80]).expect("send");
-            receiver(&group);
+            receiver(group);
         }
     }
 }
 
+/// A sender report, a receiver report, transport-wide feedback.
+const WAITING: [&[u8]; 3] = [&[0x80, 200, 0, 6], &[0x81, 201, 0, 7], &[0x8f, 205, 0, 5]];
+/// RTP, DTLS, a request for repeats, one for a keyframe, and too little to tell.
+const URGENT: [&[u8]; 7] =
+    [&[0x80, 0x60, 1, 2], &[22, 254], &[0x81, 205], &[0x81, 206], &[0x8f, 206], &[0x81], b""];
+
 #[test]
-fn one_shard_needs_no_program() {
-    let alone = open_group("127.0.0.1:0".parse().unwrap(), 1).expect("a socket");
-    assert_eq!(install(&alone.borrowed()).0, Steering::Single);
+fn one_shard_lets_reports_and_stun_wait() {
+    let mut alone = open_group("127.0.0.1:0".parse().unwrap(), 1).expect("a socket");
+    assert_eq!(install(&mut alone).0, Steering::Single);
+    assert_eq!(alone.patient.len(), 1, "any process may attach a classic program");
+    let peer = peer(alone.address);
+    for payload in URGENT {
+        peer.send(payload).expect("send");
+        assert_eq!(receiver(&alone), 0, "{payload:x?}");
+    }
+    let stun = named("00ab:peer");
+    for payload in WAITING.into_iter().chain([&stun[..], &stun[..2]]) {
+        peer.send(payload).expect("send");
+        assert_eq!(receiver(&alone), 1, "{payload:x?}");
+    }
 }
 
 #[test]
 fn programs_stay_small_and_jump_within_themselves() {
-    let program = classic_program();
+    let programs = [classic_program(), patience_program()];
+    for (program, last) in programs.into_iter().zip([NO_SOCKET, 1]) {
+        stays_small(&program, last);
+    }
+}
+
+fn stays_small(program: &[libc::sock_filter], last: u32) {
     assert!(program.len() < 128, "{} instructions", program.len());
     for (at, step) in program.iter().enumerate() {
         let class = u32::from(step.code) & 0x07;
@@ -180,8 +221,8 @@ fn programs_stay_small_and_jump_within_themselves() {
             assert!(at + 1 + furthest < program.len(), "instruction {at}");
         }
     }
-    let last = program.last().expect("a program");
-    assert_eq!((u32::from(last.code), last.k), (libc::BPF_RET | libc::BPF_K, NO_SOCKET));
+    let end = program.last().expect("a program");
+    assert_eq!((u32::from(end.code), end.k), (libc::BPF_RET | libc::BPF_K, last));
 }
 
 #[test]

@@ -1,0 +1,85 @@
+//! The socket for what may wait: viewers' reports, and STUN requests.
+//!
+//! Each viewer sends some twenty of them a second, and to be woken by one costs more than to take it in: 5 µs of
+//! CPU, and 40 in a virtual machine. While they are few they wake the shard like everything else. Once several
+//! come within a [`PERIOD`], the shard looks for them itself, once in a period, and after media:
+//!
+//! ```text
+//!   reports    . . ... .. . ....  . .. ...  .
+//!   looks      |         |         |         |
+//!   media         |||        ||  |||             each wakes
+//! ```
+//!
+//! Nothing is lost by it but up to a period: when a report came, the kernel has written down.
+
+use std::time::{Duration, Instant};
+
+use antipode_base::limits::TURN_DATAGRAMS_MAX;
+use socket2::Socket;
+
+/// Between two looks. Browsers report every 50 ms and more.
+const PERIOD: Duration = Duration::from_millis(10);
+/// So many within a period are several.
+const SEVERAL: usize = 2;
+
+/// See the module's documentation.
+pub(crate) struct Patience {
+    pub(crate) socket: Socket,
+    /// When the next look is due while it does not wake.
+    next: Instant,
+    several: bool,
+}
+
+impl Patience {
+    pub(crate) fn new(socket: Socket, now: Instant) -> Self {
+        Patience { socket, next: now, several: false }
+    }
+
+    /// Whether a datagram is to wake the shard.
+    pub(crate) fn wakes(&self) -> bool {
+        !self.several
+    }
+
+    /// When it is to be looked at, at the latest; `None`: when it wakes.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.several.then_some(self.next)
+    }
+
+    /// Whether this turn takes what has come. `urgent`: it has media, which should not wait behind reports, but not
+    /// for ever.
+    pub(crate) fn is_due(&self, urgent: bool, now: Instant) -> bool {
+        !self.several || now >= if urgent { self.next + PERIOD } else { self.next }
+    }
+
+    /// A turn took so many.
+    pub(crate) fn took(&mut self, count: usize, now: Instant) {
+        self.several = count >= SEVERAL;
+        // A turn that has enough leaves the rest to the next.
+        self.next = if count >= TURN_DATAGRAMS_MAX { now } else { now + PERIOD };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_wake_and_many_are_looked_for() {
+        let start = Instant::now();
+        let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+        let mut patience = Patience::new(socket, start);
+        assert!(patience.wakes() && patience.is_due(true, start) && patience.due().is_none());
+        patience.took(SEVERAL - 1, start);
+        assert!(patience.wakes() && patience.is_due(true, start));
+        patience.took(SEVERAL, start);
+        assert!(!patience.wakes() && !patience.is_due(false, start));
+        let next = patience.due().unwrap();
+        assert_eq!(next, start + PERIOD);
+        assert!(patience.is_due(false, next) && !patience.is_due(true, next), "media goes first");
+        assert!(patience.is_due(true, next + PERIOD), "but not for ever");
+        patience.took(TURN_DATAGRAMS_MAX, next);
+        assert!(patience.is_due(false, next), "there may be more");
+        patience.took(0, next);
+        assert!(patience.wakes());
+    }
+}
