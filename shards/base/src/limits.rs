@@ -59,7 +59,7 @@ pub const LEVEL_PADDING_MAX: usize = 16;
 /// Buffers of datagrams that one shard keeps to use again: what leaves between two looks at the socket.
 pub const SPARE_BUFFERS_MAX: usize = 1_024;
 /// Datagrams that a shard seals before it sends them: few enough to be in the core's cache still.
-pub const SEND_AT: usize = 256;
+pub const SEND_AT: usize = 64;
 /// Datagrams that may wait in one shard's outbox.
 pub const OUTBOX_MAX: usize = 16_384;
 
