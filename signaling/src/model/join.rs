@@ -152,6 +152,7 @@ impl Model {
             client,
             away_since: None,
             quality: None,
+            told_quality: None,
             media_lost: false,
             rebuilt: None,
             dirty: false,

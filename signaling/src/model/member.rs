@@ -254,6 +254,9 @@ pub(crate) struct Member {
     /// Its media path, when last reported.
     #[serde(skip)]
     pub quality: Option<(Grade, Instant)>,
+    /// The one that it was told alone, as a viewer among many.
+    #[serde(skip)]
+    pub told_quality: Option<Grade>,
     /// Its media is gone though its client still speaks; the client gets a moment to say goodbye.
     #[serde(skip)]
     pub media_lost: bool,

@@ -46,11 +46,19 @@ impl Grade {
         Grade { level, score }
     }
 
+    /// Whether nobody would see a difference.
+    pub(crate) fn is_like(self, other: Grade) -> bool {
+        self.level == other.level && (self.score - other.score).abs() < SCORE_STEP
+    }
+
     /// The worse of two sessions of one member.
     pub(crate) fn worse(self, other: Grade) -> Grade {
         if other.score < self.score { other } else { self }
     }
 }
+
+/// A difference of scores that is worth a message. Judgements of people differ by more.
+const SCORE_STEP: f32 = 0.1;
 
 /// Opus with its in-band redundancy stands about this much loss (in percent) at half the harm;
 /// G.113 Appendix I calls it Bpl.

@@ -229,17 +229,21 @@ impl Model {
         let members: Vec<MemberId> = room.members.clone();
         let mut shared = Vec::new();
         for id in &members {
-            let Some(member) = self.members.get(id) else { continue };
+            let Some(member) = self.members.get_mut(id) else { continue };
             let Some((grade, at)) = member.quality.filter(|_| member.phase == Phase::Active) else {
                 continue;
             };
             let silent = now.at.duration_since(at) > SIGNAL_PING_TIMEOUT;
-            let grade = (member.sid.clone(), if silent { Grade::LOST } else { grade });
-            // How well a viewer hears is its own concern, and there may be thousands of them.
+            let grade = if silent { Grade::LOST } else { grade };
+            let named = (member.sid.clone(), grade);
+            // How well a viewer hears is its own concern, and there may be thousands of them: each is told when
+            // it changes.
             if member.publishes() || members.len() < NEWS_ROOM_MIN {
-                shared.push(grade);
-            } else {
-                self.tell_member(*id, ToClient::Quality(Arc::from([grade])));
+                member.told_quality = None;
+                shared.push(named);
+            } else if !member.told_quality.is_some_and(|told| told.is_like(grade)) {
+                member.told_quality = Some(grade);
+                self.tell_member(*id, ToClient::Quality(Arc::from([named])));
             }
         }
         if !shared.is_empty() {

@@ -84,21 +84,31 @@ fn how_well_a_viewer_hears_is_its_own_concern() {
         scene.notice(Notice::Quality(quality));
         scene.take_told(guest);
     }
-    scene.pass(QUALITY_INTERVAL);
     let grades = |told: Vec<ToClient>| -> Vec<String> {
         let of = |message| match message {
             ToClient::Quality(grades) => grades.iter().map(|(sid, _)| sid.clone()).collect(),
             _ => Vec::new(),
         };
-        told.into_iter().flat_map(of).collect()
-    };
-    for guest in &guests[1..] {
-        let mut told = grades(scene.take_told(guest));
+        let mut told: Vec<String> = told.into_iter().flat_map(of).collect();
         told.sort();
-        let mut want = vec![guests[0].sid.clone(), guest.sid.clone()];
-        want.sort();
-        assert_eq!(told, want);
+        told
+    };
+    let own = |guest: &Guest| {
+        let mut both = vec![guests[0].sid.clone(), guest.sid.clone()];
+        both.sort();
+        both
+    };
+    scene.pass(QUALITY_INTERVAL);
+    for guest in &guests[1..] {
+        assert_eq!(grades(scene.take_told(guest)), own(guest));
     }
+    // And told when it changes.
+    let session = guests[2].subscribe;
+    let worse = Quality { session, loss_in: 0.0, loss_out: 0.2, rtt_ms: 1.0 };
+    scene.notice(Notice::Quality(worse));
+    scene.pass(QUALITY_INTERVAL);
+    assert_eq!(grades(scene.take_told(&guests[1])), [guests[0].sid.clone()]);
+    assert_eq!(grades(scene.take_told(&guests[2])), own(&guests[2]));
 }
 
 /// What a client makes of all that it was told of an identity: whether it is there.
