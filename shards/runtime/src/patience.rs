@@ -1,4 +1,4 @@
-//! The socket for what may wait: viewers' reports, and STUN requests.
+//! The socket for what may wait: viewers' reports.
 //!
 //! Each viewer sends some twenty of them a second, and to be woken by one costs more than to take it in: 5 µs of
 //! CPU, and 40 in a virtual machine. While they are few they wake the shard like everything else. Once several

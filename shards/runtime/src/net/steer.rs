@@ -13,8 +13,8 @@
 //! is needed for correctness: the core finds the owner of whatever lands anywhere.
 //!
 //! With eBPF, and where there is one shard, what may wait goes to a second socket of the shard, so that
-//! it does not wake it ([`crate::patience`]): reports, transport-wide feedback, STUN requests. Which is
-//! written in the first two bytes, those of RTCP in the clear (RFC 3711 §3.4).
+//! it does not wake it ([`crate::patience`]): reports, and transport-wide feedback. Which is written in their first
+//! two bytes, in the clear (RFC 3711 §3.4). STUN does not wait: what its sender sends next is lost before it is heard.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -253,8 +253,6 @@ pub(crate) fn patience_program() -> Vec<libc::sock_filter> {
     p.jump_if(libc::BPF_JGE, 2, long_enough);
     p.jump(urgent);
     p.bind(long_enough);
-    p.load(libc::BPF_H, 0);
-    p.jump_if(libc::BPF_JEQ, u32::from(STUN_BINDING_REQUEST), patient);
     p.load(libc::BPF_B, 1);
     p.jump_if(libc::BPF_JEQ, SENDER_REPORT, patient);
     p.jump_if(libc::BPF_JEQ, RECEIVER_REPORT, patient);
@@ -343,7 +341,6 @@ fn ebpf_program(addresses: &Map, sockets: &Map, counts: [i32; 2]) -> Vec<Insn> {
     p.compute_from(libc::BPF_OR, Reg::R8, Reg::R9);
     // A shard that there is not would be a socket for what may wait.
     p.jump_if(libc::BPF_JGE, Reg::R8, shards, by_address);
-    p.compute(libc::BPF_ADD, Reg::R8, patient);
     p.store(Size::Word, SHARD, Reg::R8);
     p.jump(select);
     p.bind(by_address);
@@ -368,7 +365,7 @@ fn ebpf_program(addresses: &Map, sockets: &Map, counts: [i32; 2]) -> Vec<Insn> {
     p.finish()
 }
 
-/// SHARD += `patient` for reports. STUN that names no shard of ours is for the core to drop.
+/// SHARD += `patient` for reports.
 fn let_wait(p: &mut Extended, patient: i32, urgent: Label) {
     let waits = p.label();
     read_payload(p, None, 2, urgent);
