@@ -29,8 +29,8 @@ const WAKE: Token = Token(usize::MAX);
 const EVENTS: usize = 1_024;
 /// Closed peers of which the gaps are remembered.
 const PULSES_MAX: usize = BENCH_CLIENTS_MAX as usize;
-/// A thread that had datagrams for so many peers at once naps so long before it looks again, if no timer comes
-/// before. Whoever wakes it pays for that, and on loopback that is the server: a network card does not.
+/// A thread that had datagrams for so many peers at once naps so long before it looks again, if no timer
+/// comes before. Whoever wakes it pays for that, and on loopback that is the server: a card does not.
 const BUSY: usize = 4;
 const NAP: Duration = Duration::from_micros(500);
 /// How long a poll waits when no timer is set.

@@ -1,8 +1,8 @@
 //! The socket for what may wait: viewers' reports.
 //!
-//! Each viewer sends some twenty of them a second, and to be woken by one costs more than to take it in: 5 µs of
-//! CPU, and 40 in a virtual machine. While they are few they wake the shard like everything else. Once several
-//! come within a [`PERIOD`], the shard looks for them itself, once in a period, and after media:
+//! Each viewer sends some twenty of them a second, and to be woken by one costs more than to take it in:
+//! 38 µs of CPU in a virtual machine. While they are few they wake the shard like everything else. Once
+//! several come within a [`PERIOD`], the shard looks for them itself, once in a period, and after media:
 //!
 //! ```text
 //!   reports    . . ... .. . ....  . .. ...  .
@@ -45,8 +45,7 @@ impl Patience {
         self.several.then_some(self.next)
     }
 
-    /// Whether this turn takes what has come. `urgent`: it has media, which should not wait behind reports, but not
-    /// for ever.
+    /// Whether this turn takes what has come. `urgent`: it has media, behind which reports wait once more.
     pub(crate) fn is_due(&self, urgent: bool, now: Instant) -> bool {
         !self.several || now >= if urgent { self.next + PERIOD } else { self.next }
     }

@@ -236,8 +236,8 @@ impl Model {
             let silent = now.at.duration_since(at) > SIGNAL_PING_TIMEOUT;
             let grade = if silent { Grade::LOST } else { grade };
             let named = (member.sid.clone(), grade);
-            // How well a viewer hears is its own concern, and there may be thousands of them: each is told when
-            // it changes.
+            // How well a viewer hears is its own concern, and there may be thousands of them: each is told
+            // when it changes.
             if member.publishes() || members.len() < NEWS_ROOM_MIN {
                 member.told_quality = None;
                 shared.push(named);

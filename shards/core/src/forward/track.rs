@@ -74,7 +74,7 @@ pub(crate) struct Track {
     arrived: [Arrived; LAYERS_MAX],
     meter: RateMeter,
     pub(super) cache: Cache,
-    /// What came in with this turn; viewers get it at its end.
+    /// What came in with this turn, which takes only so much; viewers get it at its end.
     pub(super) fresh: Vec<Fresh>,
     /// Of a microphone of which not every viewer gets everything.
     pub(super) look_back: Option<Box<LookBack<Packet>>>,

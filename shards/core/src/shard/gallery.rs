@@ -239,6 +239,7 @@ pub fn picture(sample: &Packet, packets: usize) -> Vec<Packet> {
 mod tests {
     use super::*;
     use crate::forward::testing;
+    use antipode_base::command::Tune;
 
     #[test]
     fn every_viewer_gets_every_packet_and_reports() {
@@ -253,5 +254,38 @@ mod tests {
             gallery.reports();
             assert_eq!(gallery.unreported(), 0, "picture {number}");
         }
+    }
+
+    /// Two packets under one number would be sealed under one nonce.
+    #[test]
+    fn who_begins_within_a_turn_gets_each_packet_once() {
+        let sample = Packet { keyframe: true, ..testing::packet(1, 0) };
+        let track = sample.track;
+        let mut gallery = Gallery::new(2, &sample);
+        let tune = |paused| Command::Tune {
+            session: SessionId(1),
+            track,
+            tune: Tune { paused, ..Tune::default() },
+        };
+        gallery.command(tune(true));
+        let keyframe = Packet { ext_seq: 2, timestamp: 3_000, ..sample.clone() };
+        for packet in picture(&keyframe, 3) {
+            let keyframe = packet.ext_seq == 2;
+            assert!(gallery.shard.forward(Packet { keyframe, arrival: gallery.now, ..packet }));
+        }
+        gallery.shard.handle(Input::Command(tune(false)), gallery.now);
+        let last = Packet { ext_seq: 5, keyframe: false, arrival: gallery.now, ..keyframe };
+        assert!(gallery.shard.forward(last));
+        gallery.shard.flush(gallery.now);
+        let mut heads = Vec::new();
+        while let Some(output) = gallery.shard.poll() {
+            if let Output::Transmit(transmit) = output {
+                heads.push((transmit.destination, transmit.bytes[..4].to_vec()));
+            }
+        }
+        assert_eq!(heads.len(), 8, "two viewers, four packets");
+        heads.sort();
+        heads.dedup();
+        assert_eq!(heads.len(), 8, "none twice");
     }
 }

@@ -52,9 +52,6 @@ impl Sink for Exits<'_> {
         padding: u8,
     ) -> Result<(), DropReason> {
         let viewer = self.sessions.get_mut(session).ok_or(DropReason::SessionGone)?;
-        if self.outbox.len() >= OUTBOX_MAX {
-            return Err(DropReason::OutboxFull);
-        }
         let (spare, now) = (&mut *self.spare, self.now);
         let write = || viewer.write(slot, &rewrite, packet, padding, spare, now);
         let Ok(written) = catch_unwind(AssertUnwindSafe(write)) else {
@@ -64,7 +61,12 @@ impl Sink for Exits<'_> {
         if viewer.hurries() && !std::mem::replace(&mut viewer.queued, true) {
             self.dirty.push(session);
         }
-        self.outbox.extend(written?);
+        let Some(transmit) = written? else { return Ok(()) };
+        // It is noted as sent, so that the viewer can have it again.
+        if self.outbox.len() >= OUTBOX_MAX {
+            return Err(DropReason::OutboxFull);
+        }
+        self.outbox.push_back(transmit);
         Ok(())
     }
 }

@@ -30,8 +30,8 @@ impl Nap {
         self.wait(&mut [PollFd::new(&self.bell, PollFlags::IN)], until)
     }
 
-    /// Returns when the media socket has datagrams, when the other one has and is to wake (`any`), when the bell
-    /// was rung, or at `until`.
+    /// Returns when the media socket has datagrams, when the other one has and is to wake (`any`), when
+    /// the bell was rung, or at `until`.
     pub(crate) fn doze(&self, any: bool, until: Instant) -> io::Result<()> {
         let [bell, socket] = [self.bell.as_fd(), self.socket.as_fd()]
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
@@ -79,8 +79,7 @@ mod tests {
     fn a_bell_ends_both_and_is_heard_out() {
         let (nap, _, bell) = nap();
         let doze = |nap: &Nap, until| nap.doze(true, until);
-        let waits: [&dyn Fn(&Nap, Instant) -> io::Result<()>; 2] = [&Nap::pause, &doze];
-        for wait in waits {
+        for wait in [Nap::pause, doze] {
             bell.wake();
             let until = Instant::now() + LONG;
             wait(&nap, until).expect("no error");

@@ -13,8 +13,9 @@
 //! is needed for correctness: the core finds the owner of whatever lands anywhere.
 //!
 //! With eBPF, and where there is one shard, what may wait goes to a second socket of the shard, so that
-//! it does not wake it ([`crate::patience`]): reports, and transport-wide feedback. Which is written in their first
-//! two bytes, in the clear (RFC 3711 §3.4). STUN does not wait: what its sender sends next is lost before it is heard.
+//! it does not wake it ([`crate::patience`]): reports, and transport-wide feedback. Which is written in
+//! their first two bytes, in the clear (RFC 3711 §3.4). STUN does not wait: what its sender sends next
+//! is dropped unless it was heard before.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -305,8 +306,8 @@ const KEY_PORT: i16 = KEY + 16;
 const READ: i16 = -48;
 const SHARD: i16 = -56;
 
-/// eBPF: selects a socket of the group; where nobody claims the datagram, by the kernel's hash. `counts`: shards,
-/// and sockets for what may wait, whose places follow.
+/// eBPF: selects a socket of the group; where nobody claims the datagram, by the kernel's hash. `counts`:
+/// shards, and sockets for what may wait, whose places follow.
 ///
 /// R6 is the context, R7 the place of the current attribute, R8 and R9 digits.
 fn ebpf_program(addresses: &Map, sockets: &Map, counts: [i32; 2]) -> Vec<Insn> {

@@ -50,3 +50,52 @@ fn a_viewer_without_room_goes_on_with_a_keyframe() {
     assert_eq!(drops.get(DropReason::PacerFull), 1);
     assert_eq!(drops.get(DropReason::AwaitingKeyframe), 1);
 }
+
+/// Who got which track, in order.
+#[derive(Default)]
+struct Order(Vec<(usize, TrackId)>);
+
+impl Sink for Order {
+    fn to_session(
+        &mut self,
+        session: usize,
+        _: usize,
+        _: Rewrite,
+        packet: &Packet,
+        _: u8,
+    ) -> Result<(), DropReason> {
+        self.0.push((session, packet.track));
+        Ok(())
+    }
+}
+
+#[test]
+fn each_viewer_gets_all_at_once_and_sound_goes_first() {
+    let (mut fabric, mut drops) = (Fabric::default(), Drops::default());
+    let [camera, microphone, gone] = [1, 2, 3].map(TrackId);
+    for (id, kind) in [(camera, Kind::Video), (microphone, Kind::Audio), (gone, Kind::Video)] {
+        let track = fabric.get_or_make(id, || Track::new(kind, Origin::Session(0), RoomId(1)));
+        for session in [1, 2] {
+            let mut viewer = Subscription::new(session, 0, Tune::default(), Rewriter::new(0));
+            viewer.ready = true;
+            track.add_viewer(viewer);
+        }
+    }
+    for (ext_seq, track) in [(1, gone), (1, camera), (2, camera), (1, microphone)] {
+        assert!(fabric.take_in(Packet { track, ..packet(ext_seq, 0) }, |_, _| {}));
+    }
+    fabric.remove(gone);
+    let mut order = Order::default();
+    let mut done = Vec::new();
+    while let Some(step) = fabric.fan_out(&mut drops, &mut order) {
+        if let Step::Done(track, fanned) = step {
+            done.push((track, fanned.sent));
+        }
+    }
+    assert_eq!(done, [(microphone, 2), (camera, 4)]);
+    let viewer = |session| [(session, camera), (session, camera)];
+    let want =
+        [vec![(1, microphone), (2, microphone)], viewer(1).into(), viewer(2).into()].concat();
+    assert_eq!(order.0, want);
+    assert!(!fabric.take_in(Packet { track: gone, ..packet(2, 0) }, |_, _| {}));
+}
