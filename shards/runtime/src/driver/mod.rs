@@ -27,16 +27,14 @@ use self::nap::Nap;
 use crate::shard_thread::{Core, ShardThread, Turn};
 use crate::wake::StopToken;
 
-/// Between the beginnings of two turns, while datagrams come close together: so long that being woken is at most
-/// this part of it, within bounds.
-const PERIODS: [Duration; 2] = [Duration::from_micros(500), Duration::from_millis(1)];
-const WAKING_PART: u32 = 25;
+/// Between the beginnings of two turns, while datagrams come close together.
+const PERIOD: Duration = Duration::from_micros(500);
 /// Mean time between two datagrams below which they are worth gathering.
 const CLOSE: Duration = Duration::from_micros(300);
 /// A shard to which nothing comes for so long is parked. Two reports of one viewer lie nearer together.
 const DOZE: Duration = Duration::from_millis(500);
 /// A gap counts as at most this, so that a quiet minute is soon forgotten.
-const GAP_MAX: Duration = Duration::from_millis(2);
+const GAP_MAX: Duration = Duration::from_millis(1);
 /// Waits that may fail one after the other. A single failure is a shortage of the moment; a shard
 /// that can never wait would burn its core.
 const WAIT_FAILURES_MAX: u32 = 100;
@@ -58,9 +56,7 @@ pub(crate) async fn drive<C: Core>(
     nap: &Nap,
     stop: &StopToken,
 ) -> io::Result<()> {
-    let period = period(nap.price()?);
-    tracing::debug!(?period, "how long datagrams gather where they come close together");
-    let mut rhythm = Rhythm::new(Instant::now(), period);
+    let mut rhythm = Rhythm::new(Instant::now());
     let mut failures = 0;
     while !stop.is_stopped() {
         let turn = shard.turn();
@@ -71,7 +67,7 @@ pub(crate) async fn drive<C: Core>(
         if shard.fall_asleep() && !stop.is_stopped() {
             let until = shard.wake_at(turn.now);
             let waited = match rest {
-                Rest::Pause => nap.pause(until.min(turn.now + period)),
+                Rest::Pause => nap.pause(until.min(turn.now + PERIOD)),
                 Rest::Doze => nap.doze(shard.is_patience_over(), until.min(turn.now + DOZE)),
                 Rest::Park | Rest::Skip => driver.wait(until).await,
             };
@@ -110,14 +106,8 @@ enum Rest {
     Park,
 }
 
-/// How long to gather where to be woken costs so much CPU time.
-fn period(price: Duration) -> Duration {
-    (price * WAKING_PART).clamp(PERIODS[0], PERIODS[1])
-}
-
 /// How close together datagrams and parcels come, and what to do about it.
 struct Rhythm {
-    period: Duration,
     traffic_last: Instant,
     /// The same, with what may wait.
     seen_last: Instant,
@@ -125,15 +115,15 @@ struct Rhythm {
 }
 
 impl Rhythm {
-    fn new(now: Instant, period: Duration) -> Self {
-        Rhythm { period, traffic_last: now, seen_last: now, gap_mean: GAP_MAX }
+    fn new(now: Instant) -> Self {
+        Rhythm { traffic_last: now, seen_last: now, gap_mean: GAP_MAX }
     }
 
     fn rest(&mut self, turn: Turn) -> Rest {
         if !self.gathers(turn) {
             let quiet = turn.now.saturating_duration_since(self.seen_last) >= DOZE;
             if quiet { Rest::Park } else { Rest::Doze }
-        } else if turn.now.elapsed() >= self.period {
+        } else if turn.now.elapsed() >= PERIOD {
             Rest::Skip
         } else {
             Rest::Pause
@@ -160,13 +150,11 @@ impl Rhythm {
 mod tests {
     use super::*;
 
-    const PERIOD: Duration = PERIODS[0];
-
     /// A shard whose datagrams come every `gap`, for a second; how many turns it takes, and how many of
     /// them it is woken for.
     fn turns(gap: Duration) -> (u32, u32) {
         let start = Instant::now() - Duration::from_secs(1);
-        let mut rhythm = Rhythm::new(start, PERIOD);
+        let mut rhythm = Rhythm::new(start);
         let (mut now, mut next) = (start, start);
         let (mut turns, mut parks) = (0, 0);
         while now < start + Duration::from_secs(1) - PERIOD {
@@ -200,16 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn the_dearer_waking_is_the_longer_they_gather() {
-        let micros = Duration::from_micros;
-        for (price, want) in [(0, 500), (5, 500), (30, 750), (38, 950), (1_000, 1_000)] {
-            assert_eq!(period(micros(price)), micros(want), "{price} µs");
-        }
-    }
-
-    #[test]
     fn the_end_of_traffic_ends_the_gathering() {
-        let mut rhythm = Rhythm::new(Instant::now(), PERIOD);
+        let mut rhythm = Rhythm::new(Instant::now());
         let mut now = Instant::now();
         for _ in 0..100 {
             now += PERIOD;

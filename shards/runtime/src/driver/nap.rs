@@ -3,18 +3,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::timespec;
 use crate::wake::EventBell;
-
-/// How often and how long [`Nap::price`] sleeps: some milliseconds in all, before a shard's first turn.
-const PRICE_NAPS: usize = 15;
-const PRICE_NAP: Duration = Duration::from_micros(50);
 
 /// What a shard is woken by. Blocks the thread: a shard's executor has one task.
 pub(crate) struct Nap {
@@ -28,18 +23,6 @@ impl Nap {
     /// Duplicates of the media socket and of that for what may wait.
     pub(crate) fn new(socket: OwnedFd, patient: Option<OwnedFd>, bell: EventBell) -> Self {
         Nap { socket, patient, bell }
-    }
-
-    /// CPU time that it costs this thread here to sleep and to be woken: 3 µs on metal, 40 in a virtual machine.
-    pub(crate) fn price(&self) -> io::Result<Duration> {
-        let mut prices = [Duration::ZERO; PRICE_NAPS];
-        for price in &mut prices {
-            let before = thread_time();
-            self.pause(Instant::now() + PRICE_NAP)?;
-            *price = thread_time().saturating_sub(before);
-        }
-        prices.sort_unstable();
-        Ok(prices[PRICE_NAPS / 2])
     }
 
     /// Returns when the bell was rung, or at `until`, whatever the socket has meanwhile.
@@ -72,18 +55,12 @@ impl Nap {
     }
 }
 
-/// CPU time of the calling thread.
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), nanos)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use antipode_relay::doorbell::Wake;
     use std::net::UdpSocket;
+    use std::time::Duration;
 
     /// A nap that a datagram ends, what sends one, and the bell.
     fn nap() -> (Nap, impl Fn(), EventBell) {
@@ -113,13 +90,6 @@ mod tests {
             assert!(Instant::now() >= until, "it was heard out");
             wait(&nap, Instant::now() - LONG).expect("late already");
         }
-    }
-
-    #[test]
-    fn sleeping_has_a_price() {
-        let (nap, _, _) = nap();
-        let price = nap.price().expect("no error");
-        assert!(price > Duration::ZERO && price < Duration::from_millis(5), "{price:?}");
     }
 
     #[test]
