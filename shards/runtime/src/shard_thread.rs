@@ -203,7 +203,7 @@ impl<C: Core> ShardThread<C> {
         if now >= self.stats_at {
             self.report_stats(now);
         }
-        let datagrams = self.take_datagrams(None, now);
+        let datagrams = self.take_datagrams(false, now);
         let patient = self.take_patient(datagrams > 0, now);
         let commands = self.take_commands(now);
         let parcels = self.take_parcels(now);
@@ -224,18 +224,23 @@ impl<C: Core> ShardThread<C> {
 
     /// Takes what may wait, if it has waited long enough.
     fn take_patient(&mut self, urgent: bool, now: Instant) -> usize {
-        let Some(patience) = self.patience.take_if(|it| it.is_due(urgent, now)) else { return 0 };
-        let taken = self.take_datagrams(Some(&patience.socket), now);
-        self.patience.insert(patience).took(taken, now);
+        if !self.patience.as_ref().is_some_and(|patience| patience.is_due(urgent, now)) {
+            return 0;
+        }
+        let taken = self.take_datagrams(true, now);
+        if let Some(patience) = &mut self.patience {
+            patience.took(taken, now);
+        }
         taken
     }
 
-    /// Takes datagrams of the media socket, or of another, until there are none or the turn has enough.
-    /// Returns how many.
-    fn take_datagrams(&mut self, other: Option<&Socket>, now: Instant) -> usize {
+    /// Takes datagrams of the media socket, or of that for what may wait (`patient`), until there are none or
+    /// the turn has enough. Returns how many. The core may panic meanwhile, so everything stays in its place.
+    fn take_datagrams(&mut self, patient: bool, now: Instant) -> usize {
         let mut taken = 0;
         while taken < TURN_DATAGRAMS_MAX {
-            let socket = other.unwrap_or(&self.wiring.socket);
+            let other = self.patience.as_ref().filter(|_| patient);
+            let socket = other.map_or(&self.wiring.socket, |patience| &patience.socket);
             let messages = match self.received.recv(socket.as_fd()) {
                 Ok(messages) => messages,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

@@ -36,7 +36,7 @@ impl Core for Double {
         match input {
             Input::Datagram(datagram) => {
                 self.stats.datagrams_in += 1;
-                assert!(datagram.bytes != b"panic", "told to");
+                assert!(datagram.bytes != b"panic" && datagram.bytes != PANIC_REPORT, "told to");
                 if datagram.bytes == b"later" {
                     self.deadline = Some(now + Duration::from_millis(3));
                 }
@@ -328,6 +328,23 @@ fn a_panic_ends_the_shards_sessions_and_nothing_else() {
     assert_eq!(scene.notice(), Notice::TrackWatched { track: TrackId(9) });
     let stats = shard.stats();
     assert_eq!((stats.restarts, stats.datagrams_in), (1, 2), "counters never go back");
+}
+
+/// A receiver report that is the end of a core.
+const PANIC_REPORT: [u8; 4] = [0x81, 201, 0xff, 0xff];
+
+#[test]
+fn a_panic_over_a_report_leaves_its_socket_where_it_was() {
+    let (wiring, scene) = scene();
+    let mut shard = double(wiring);
+    scene.peer.send(&PANIC_REPORT).unwrap();
+    shard.turn();
+    assert_eq!(shard.stats().restarts, 1);
+    let report = [0x81, 201, 0, 1];
+    scene.peer.send(&report).unwrap();
+    assert_eq!(shard.turn().patient, 1, "it is read as before");
+    let mut buffer = [0; 64];
+    assert_eq!(receive(&scene.peer, &mut buffer).0, report.len());
 }
 
 #[test]
