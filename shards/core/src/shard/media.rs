@@ -117,7 +117,6 @@ impl Shard {
             for layer in fanned.need.iter() {
                 self.ask_keyframe(track, layer, now);
             }
-            self.end_faulty(now);
         }
         true
     }
@@ -127,8 +126,9 @@ impl Shard {
         while self.fan_out(now) {}
     }
 
-    /// Ends sessions whose packets a defect of ours kept from being sealed.
-    fn end_faulty(&mut self, now: Instant) {
+    /// Ends sessions whose packets a defect of ours kept from being sealed. At the turn's end, since whoever
+    /// catches up may hold on to one.
+    pub(super) fn end_faulty(&mut self, now: Instant) {
         while let Some(key) = self.faulty.pop() {
             if let Some(session) = self.sessions.get(key) {
                 note_fault(session.id, &mut self.counters);

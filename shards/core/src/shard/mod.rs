@@ -163,6 +163,7 @@ impl Shard {
         if self.fan_out(now) {
             return true;
         }
+        self.end_faulty(now);
         if self.ending.next == self.ending.until {
             self.dirty.drain(..self.ending.until);
             let (passes, until) = (self.ending.passes, self.dirty.len());
