@@ -23,6 +23,7 @@
 //! | `sdp` | what str0m does not read or write of a description |
 //! | `dtls` | DTLS with peers whose certificate has an RSA key |
 //! | `srtp` | its keys, for those who open and seal past str0m |
+//! | `stun` | what a shard reads of STUN itself |
 //! | `data` | who a data packet is from and for |
 //! | `levels`, `room`, `timers`, `effects`, `io` | small tables |
 #![forbid(unsafe_code)]
@@ -46,8 +47,9 @@ mod sdp;
 mod session;
 mod shard;
 pub mod srtp;
+mod stun;
 mod timers;
 
-pub use demux::shard_in_stun;
 pub use io::{Datagram, Input, Output, Transmit, Transport};
 pub use shard::{Shard, ShardConfig};
+pub use stun::shard_in_stun;

@@ -8,8 +8,9 @@ use antipode_relay::parcel::{Note, Parcel, Stray};
 use str0m::net::Receive;
 
 use super::Shard;
-use crate::demux::{Owner, nominates};
+use crate::demux::Owner;
 use crate::io::{Datagram, PeerAddress, Transport};
+use crate::stun::nominates;
 
 impl Shard {
     pub(super) fn datagram(&mut self, datagram: &Datagram<'_>, now: Instant) {
