@@ -317,6 +317,7 @@ impl World {
                         self.breach(&breach);
                     }
                 }
+                Some(Output::Address(..)) => {}
                 Some(Output::Notice(notice)) => {
                     self.trace_notice(at, &notice);
                     self.post(Mail::FromShard(ShardId(at as u16), notice));

@@ -96,9 +96,22 @@ pub struct Transmit {
     pub bytes: Vec<u8>,
 }
 
+/// What a shard knows of a peer's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A session of this shard has validated it.
+    Validated,
+    /// Checks of its session's path come from it and need no more than an answer: they may wait.
+    Settled,
+    /// It is nobody's any more.
+    Gone,
+}
+
 /// Something to be done.
 #[derive(Debug)]
 pub enum Output {
+    /// To whoever decides which shard gets what comes from an address by UDP.
+    Address(SocketAddr, Standing),
     /// To the network.
     Transmit(Transmit),
     /// To another shard.

@@ -50,6 +50,6 @@ pub mod srtp;
 mod stun;
 mod timers;
 
-pub use io::{Datagram, Input, Output, Transmit, Transport};
+pub use io::{Datagram, Input, Output, Standing, Transmit, Transport};
 pub use shard::{Shard, ShardConfig};
 pub use stun::shard_in_stun;

@@ -37,7 +37,7 @@ use antipode_base::verdict::DropReason;
 use antipode_core::{Datagram, Input, Output, Shard, Transport};
 use antipode_relay::doorbell::Doorbell;
 use antipode_relay::mesh::Port;
-use antipode_relay::parcel::{Addressed, Parcel};
+use antipode_relay::parcel::Addressed;
 use crossbeam_channel::Receiver;
 use socket2::Socket;
 
@@ -330,26 +330,21 @@ impl<C: Core> ShardThread<C> {
                     self.send();
                 }
             }
-            Output::Parcel(addressed) => self.give_parcel(addressed),
+            Output::Parcel(Addressed { to, parcel }) => {
+                let taken = self.wiring.port.send(to, parcel).is_ok();
+                self.tally.ring_full += u64::from(!taken);
+            }
+            Output::Address(address, standing) => {
+                if let Some(claims) = &self.wiring.claims {
+                    claims.follow(self.me, address, standing);
+                }
+            }
             Output::Notice(notice) => {
                 if let Notice::SessionEnded { session, .. } = &notice {
                     self.open.remove(session);
                 }
                 self.wiring.reporter.notice(notice);
             }
-        }
-    }
-
-    fn give_parcel(&mut self, Addressed { to, parcel }: Addressed) {
-        if let (Parcel::Note(note), Some(claims)) = (&parcel, &self.wiring.claims) {
-            // Every other shard is told; the kernel's table needs it once.
-            let first_other = ShardId(u16::from(self.me == ShardId(0)));
-            if to == first_other {
-                claims.follow(self.me, note);
-            }
-        }
-        if self.wiring.port.send(to, parcel).is_err() {
-            self.tally.ring_full += 1;
         }
     }
 

@@ -17,10 +17,10 @@ use crate::testing::{PATIENCE, open, receive};
 use crate::wake::{EventBell, StopToken};
 use antipode_base::ids::TrackId;
 use antipode_base::limits::CONTROL_CHANNEL_MAX;
-use antipode_core::Transmit;
+use antipode_core::{Standing, Transmit};
 use antipode_relay::doorbell::Wake;
 use antipode_relay::mesh::mesh;
-use antipode_relay::parcel::Note;
+use antipode_relay::parcel::{Note, Parcel};
 use crossbeam_channel::Sender;
 
 /// Echoes datagrams, passes parcels on as notices, and panics when it is told to.
@@ -96,9 +96,12 @@ struct Scene {
 
 fn scene() -> (Wiring, Scene) {
     let mut group = open_group("127.0.0.1:0".parse().unwrap(), 1).expect("a socket");
-    steer::install(&mut group);
+    let (_, claims) = steer::install(&mut group);
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.connect(group.address).unwrap();
+    if let Some(claims) = &claims {
+        claims.follow(ShardId(0), peer.local_addr().unwrap(), Standing::Validated);
+    }
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     let rung = EventBell::new().unwrap();
     let make = |rung| Arc::new(Doorbell::new(Box::new(rung)));
@@ -113,7 +116,7 @@ fn scene() -> (Wiring, Scene) {
         patient: group.patient.into_iter().next(),
         v6: false,
         locals: Locals::new(vec![group.address], &own, group.address.port()),
-        claims: None,
+        claims: claims.map(Arc::new),
         port,
         inbox,
         reporter: Reporter::new(reports_tx, make(EventBell::new().unwrap())),

@@ -211,6 +211,7 @@ impl Stage {
                     }
                 }
                 Output::Parcel(parcel) => self.parcels.push(parcel),
+                Output::Address(..) => {}
                 Output::Notice(notice) => self.hear(notice),
             }
         }

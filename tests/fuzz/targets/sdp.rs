@@ -96,7 +96,7 @@ fn notices(shard: &mut Shard) -> Vec<Notice> {
     outputs
         .filter_map(|output| match output {
             Output::Notice(notice) => Some(notice),
-            Output::Transmit(_) | Output::Parcel(_) => None,
+            Output::Transmit(_) | Output::Parcel(_) | Output::Address(..) => None,
         })
         .collect()
 }

@@ -43,7 +43,7 @@ use str0m::crypto::CryptoProvider;
 
 use crate::effects::{Draft, Spare};
 use crate::forward::Rewrite;
-use crate::io::{Datagram, Transmit, Transport};
+use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::session::codecs::PayloadTypes;
 use crate::srtp::Seal;
 use crate::srtp::keys::Keys;
@@ -79,7 +79,7 @@ pub(crate) struct Leaving<'a> {
 }
 
 /// Where the viewer wants its media.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Path {
     transport: Transport,
     local: SocketAddr,
@@ -87,6 +87,11 @@ struct Path {
 }
 
 impl Path {
+    fn of(datagram: &Datagram<'_>) -> Self {
+        let Datagram { transport, local, source, .. } = *datagram;
+        Path { transport, local, destination: source }
+    }
+
     fn transmit(self, bytes: Vec<u8>) -> Transmit {
         let Path { transport, local, destination } = self;
         Transmit { transport, local, destination, bytes }
@@ -158,13 +163,24 @@ impl Egress {
     }
 
     /// Genuine STUN of the viewer came this way: it is where it wants its media if it says so
-    /// (USE-CANDIDATE), or if it has just restarted ICE and said nothing yet.
-    pub(crate) fn offer_path(&mut self, datagram: &Datagram<'_>, nominated: bool) {
-        if nominated || self.leaving || self.path.is_none() {
-            let Datagram { transport, local, source, .. } = *datagram;
-            self.path = Some(Path { transport, local, destination: source });
+    /// (USE-CANDIDATE), or if it has just restarted ICE and said nothing yet. Returns whether that is new.
+    pub(crate) fn offer_path(&mut self, datagram: &Datagram<'_>, nominated: bool) -> bool {
+        let taken = nominated || self.leaving || self.path.is_none();
+        if taken {
             self.leaving = false;
+            return self.path.replace(Path::of(datagram)) != Some(Path::of(datagram));
         }
+        false
+    }
+
+    /// Whether it came by the path in use.
+    pub(crate) fn is_path_of(&self, datagram: &Datagram<'_>) -> bool {
+        !self.leaving && self.path == Some(Path::of(datagram))
+    }
+
+    /// Where the viewer is.
+    pub(crate) fn peer(&self) -> Option<PeerAddress> {
+        self.path.map(|path| (path.transport, path.destination))
     }
 
     /// The viewer restarts ICE: its network changed, most likely.

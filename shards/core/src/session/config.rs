@@ -15,9 +15,11 @@ use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, IceCreds, Rtc};
 
 use crate::forward::Rewriter;
+use crate::io::{Datagram, Transmit};
 use crate::session::{allocations, descriptors};
 use crate::shard::ShardConfig;
 use crate::srtp::keys;
+use crate::stun;
 
 /// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that survives every URL and log.
 const ICE_CHARS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -79,6 +81,20 @@ impl SessionSetup {
         StunMessage::parse(stun).is_ok_and(|message| {
             message.verify(credentials.pass.as_bytes(), |key, text| hmac.sha1_hmac(key, text))
         })
+    }
+
+    /// The answer to a check that bears the integrity of these credentials.
+    pub(crate) fn answer(
+        &self,
+        check: &Datagram<'_>,
+        credentials: &IceCreds,
+        mut buffer: Vec<u8>,
+    ) -> Transmit {
+        let Datagram { transport, source, local, bytes, .. } = *check;
+        let hmac = self.provider.sha1_hmac_provider;
+        let sign = |text: &[u8]| hmac.sha1_hmac(credentials.pass.as_bytes(), &[text]);
+        stun::write_answer(bytes, source, sign, &mut buffer);
+        Transmit { transport, local, destination: source, bytes: buffer }
     }
 
     /// Where a new slot's numbers begin.

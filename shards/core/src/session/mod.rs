@@ -5,6 +5,7 @@
 
 mod allocations;
 pub(crate) mod channels;
+pub(crate) mod checks;
 pub(crate) mod codecs;
 pub(crate) mod config;
 pub(crate) mod descriptors;
@@ -37,6 +38,7 @@ use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::payload;
 use crate::srtp::keys;
 use channels::Channels;
+use checks::Checks;
 use codecs::CodecTable;
 use descriptors::Structures;
 use negotiate::Negotiation;
@@ -70,6 +72,8 @@ pub(crate) struct Session {
     pub(crate) retired: Option<IceCreds>,
     /// The peer's validated addresses, oldest first.
     pub(crate) addresses: Vec<PeerAddress>,
+    /// Checks of its path.
+    pub(crate) checks: Checks,
     /// When other shards were told of these addresses last.
     pub(crate) claimed: Instant,
     /// Since then something came that is no STUN: it finds its way.
@@ -125,6 +129,7 @@ impl Session {
             fresh_keys: None,
             retired: None,
             addresses: Vec::new(),
+            checks: Checks::default(),
             claimed: now,
             heard: false,
             deadline: now,

@@ -9,8 +9,9 @@ use str0m::net::Receive;
 
 use super::Shard;
 use crate::demux::Owner;
-use crate::io::{Datagram, PeerAddress, Transport};
-use crate::stun::nominates;
+use crate::io::{Datagram, PeerAddress, Standing, Transport};
+use crate::session::checks::Checks;
+use crate::stun::{mistakes_roles, nominates};
 
 impl Shard {
     pub(super) fn datagram(&mut self, datagram: &Datagram<'_>, now: Instant) {
@@ -67,21 +68,43 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return self.fx.drops.count(DropReason::SessionGone);
         };
+        // str0m believes the address that is nominated without a look at the integrity, and a
+        // source address can be forged; so it is looked at here for all.
+        let genuine = self.setup.verifies(datagram.bytes, &session.credentials);
+        let known = session.connected && session.egress.is_path_of(datagram);
+        if genuine && known && session.checks.is_routine(now) && !mistakes_roles(datagram.bytes) {
+            return self.answer(key, datagram, now);
+        }
         let protocol = datagram.transport.protocol();
         let parsed = Receive::new(protocol, datagram.source, datagram.local, datagram.bytes);
         let Ok(receive) = parsed else {
             return self.fx.drops.count(DropReason::StunMalformed);
         };
-        // str0m believes the address that is nominated without a look at the integrity, and a
-        // source address can be forged; so it is looked at here for all.
-        let genuine = self.setup.verifies(datagram.bytes, &session.credentials);
         if !genuine || !session.recognizes(receive, now) {
             return self.fx.drops.count(DropReason::StunBadIntegrity);
         }
         session.consent(now);
-        session.egress.offer_path(datagram, nominates(datagram.bytes));
+        if session.egress.offer_path(datagram, nominates(datagram.bytes)) {
+            session.checks = Checks::default();
+        }
+        if session.egress.is_path_of(datagram) {
+            session.checks.heard(now);
+        }
         self.validate(key, datagram.peer(), now);
         self.receive(key, datagram, now);
+    }
+
+    /// A genuine check that changes nothing.
+    fn answer(&mut self, key: usize, check: &Datagram<'_>, now: Instant) {
+        let session = &mut self.sessions[key];
+        session.consent(now);
+        let first = session.checks.answered(now);
+        let answer = self.setup.answer(check, &session.credentials, self.fx.spare.take());
+        self.fx.send(answer);
+        self.validate(key, check.peer(), now);
+        if let (true, (Transport::Udp, address)) = (first, check.peer()) {
+            self.addresses.push_back((address, Standing::Settled));
+        }
     }
 
     /// The session may be spoken to and heard at this address from now on.
@@ -103,6 +126,7 @@ impl Shard {
         }
         // What comes by TCP comes to this shard and no other.
         if let (Transport::Udp, address) = address {
+            self.addresses.push_back((address, Standing::Validated));
             self.tell_all(&Note::Claim { address });
         }
     }
@@ -116,11 +140,15 @@ impl Shard {
             return;
         }
         session.claimed = now;
-        if std::mem::take(&mut session.heard) {
+        if std::mem::take(&mut session.heard) || self.config.shards < 2 {
             return;
         }
-        for (transport, address) in session.addresses.clone() {
-            if transport == Transport::Udp {
+        let settled = session.egress.peer().filter(|_| session.checks.is_settled());
+        for peer in session.addresses.clone() {
+            if let (Transport::Udp, address) = peer {
+                let settled = settled == Some(peer);
+                let standing = if settled { Standing::Settled } else { Standing::Validated };
+                self.addresses.push_back((address, standing));
                 self.tell_all(&Note::Claim { address });
             }
         }
@@ -129,6 +157,7 @@ impl Shard {
     /// Other shards need not send us what comes from this address any more.
     pub(super) fn disclaim(&mut self, address: PeerAddress) {
         if let (Transport::Udp, address) = address {
+            self.addresses.push_back((address, Standing::Gone));
             self.tell_all(&Note::Disclaim { address });
         }
     }

@@ -34,7 +34,7 @@ use crate::demux::Demux;
 use crate::effects::Effects;
 use crate::forward::Fabric;
 use crate::forward::allocation::Grant;
-use crate::io::{Input, Output};
+use crate::io::{Input, Output, Standing};
 use crate::room::Room;
 use crate::session::Session;
 use crate::session::config::SessionSetup;
@@ -86,6 +86,8 @@ pub struct Shard {
     timers: Timers,
     fx: Effects,
     parcels: VecDeque<Addressed>,
+    /// What is new of peers' addresses.
+    addresses: VecDeque<(SocketAddr, Standing)>,
     /// Sessions that the end of the turn must drain, in the order in which they became so.
     dirty: Vec<usize>,
     /// How far it has come with that.
@@ -121,6 +123,7 @@ impl Shard {
             timers: Timers::default(),
             fx: Effects::default(),
             parcels: VecDeque::new(),
+            addresses: VecDeque::new(),
             dirty: Vec::new(),
             ending: Ending::default(),
             faulty: Vec::new(),
@@ -185,6 +188,9 @@ impl Shard {
         loop {
             if let Some(parcel) = self.parcels.pop_front() {
                 return Some(Output::Parcel(parcel));
+            }
+            if let Some((address, standing)) = self.addresses.pop_front() {
+                return Some(Output::Address(address, standing));
             }
             if let Some(transmit) = self.fx.outbox.pop_front() {
                 return Some(Output::Transmit(transmit));

@@ -1,6 +1,7 @@
 //! A shard and real clients (str0m on their side too) in memory, without time passing by itself.
 
 mod descriptors;
+mod paths;
 mod player;
 mod reports;
 #[cfg(feature = "rsa")]
@@ -25,7 +26,7 @@ use str0m::rtp::{RawPacket, RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, Input as RtcInput, Output as RtcOutput, Rtc};
 
 use super::{Shard, ShardConfig};
-use crate::io::{Datagram, Input, Output, PeerAddress, Transport};
+use crate::io::{Datagram, Input, Output, PeerAddress, Standing, Transport};
 
 mod repairs;
 
@@ -73,6 +74,7 @@ struct Scene {
     now: Instant,
     notices: Vec<Notice>,
     parcels: Vec<Addressed>,
+    addresses: Vec<(SocketAddr, Standing)>,
     /// Whether sessions are opened for peers with RSA keys.
     rsa: bool,
 }
@@ -97,7 +99,15 @@ impl Scene {
             seed: 7,
         };
         let shard = Shard::new(config, now);
-        Scene { shard, clients: vec![], now, notices: vec![], parcels: vec![], rsa: false }
+        Scene {
+            shard,
+            clients: vec![],
+            now,
+            notices: vec![],
+            parcels: vec![],
+            addresses: vec![],
+            rsa: false,
+        }
     }
 
     fn command(&mut self, command: Command) {
@@ -224,6 +234,7 @@ impl Scene {
                         self.notices.push(notice);
                     }
                     Output::Parcel(parcel) => self.parcels.push(parcel),
+                    Output::Address(address, standing) => self.addresses.push((address, standing)),
                 }
             }
             for n in 0..self.clients.len() {
@@ -366,22 +377,6 @@ fn a_viewer_starts_with_a_keyframe_and_gets_the_rest() {
     assert_eq!(stats.packets_out, 2);
     assert_eq!(stats.drops.get(DropReason::AwaitingKeyframe), 1);
     assert!(scene.notices.contains(&Notice::TrackWatched { track: TrackId(1) }));
-}
-
-#[test]
-fn two_clients_of_one_address_are_told_apart_by_their_transport() {
-    let at = SocketAddr::from(([10, 0, 1, 1], 5_000));
-    for places in [[Transport::Tcp, Transport::Udp], [Transport::Udp, Transport::Tcp]] {
-        let mut scene = call_of(places.map(|transport| (transport, at)));
-        let mid = scene.mid(0);
-        scene.send(0, mid, 1, KEY);
-        assert_eq!((scene.clients[0].packets.len(), scene.clients[1].packets.len()), (0, 1));
-        // The end of one leaves the other where it is.
-        let reason = CloseReason::Left;
-        scene.command(Command::CloseSession { session: session(1), reason });
-        scene.send(0, mid, 2, DELTA);
-        assert_eq!(scene.shard.stats().packets_in, 2);
-    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   datagram ──> STUN request with USERNAME "2f…:…"? ──yes──> shard 0x2f
-//!                 │ no                                           (the ufrag is ours: it says so)
+//!                 │ no                                          (the ufrag is ours: it says so)
 //!                 └──> source address claimed? ──yes──> the shard that claimed it   (eBPF only)
 //!                       │ no
 //!                       └──> the kernel's hash of the four-tuple; a stray hops a ring
@@ -14,8 +14,8 @@
 //!
 //! With eBPF, and where there is one shard, what may wait goes to a second socket of the shard, so that
 //! it does not wake it ([`crate::patience`]): reports, and transport-wide feedback. Which is written in
-//! their first two bytes, in the clear (RFC 3711 §3.4). STUN does not wait: what its sender sends next
-//! is dropped unless it was heard before.
+//! their first two bytes, in the clear (RFC 3711 §3.4). STUN waits only where it is routine, which eBPF
+//! is told by address: what a newcomer sends next is dropped unless its STUN was heard before.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +23,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use antipode_base::ids::ShardId;
 use antipode_base::limits::FOREIGN_ADDRESSES_MAX;
-use antipode_relay::parcel::Note;
+use antipode_core::Standing;
 
 use super::bpf_asm::{Classic, Extended, Label, Reg, Size};
 use super::socket::Group;
@@ -49,16 +49,18 @@ const RECEIVER_REPORT: u32 = 201;
 const TRANSPORT_FEEDBACK: u32 = 205;
 const TRANSPORT_WIDE: u32 = 15;
 const RTCP_COUNT: u32 = 0x1f;
+/// Set beside the shard in the value of an address from which STUN may wait.
+const SETTLED: i32 = 1 << 16;
 /// What classic BPF returns to leave the choice to the kernel: there is no such socket.
 const NO_SOCKET: u32 = u32::MAX;
 
 /// What is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Steering {
-    /// One shard: there is no owner to choose, only whether it may wait.
-    Single,
     /// STUN by ufrag, all else by claimed address.
     Ebpf,
+    /// One shard: there is no owner to choose, only whether it may wait.
+    Single,
     /// STUN by ufrag, all else by the kernel's hash.
     Classic,
     /// All by the kernel's hash.
@@ -71,22 +73,24 @@ pub(crate) fn install(group: &mut Group) -> (Steering, Option<Claims>) {
     if let Err(error) = group.open_patient() {
         tracing::info!(%error, "no sockets for what may wait");
     }
-    if group.sockets.len() < 2 {
-        if !group.patient.is_empty()
-            && let Err(error) = bpf::attach_cbpf(group.sockets[0].as_fd(), &mut patience_program())
-        {
-            tracing::info!(%error, "every report wakes its shard");
-            group.patient.clear();
-        }
+    let shards = group.sockets.len();
+    if shards < 2 && group.patient.is_empty() {
         return (Steering::Single, None);
     }
-    let why_not_ebpf = match Claims::install(&group.borrowed(), group.sockets.len()) {
+    let why_not_ebpf = match Claims::install(&group.borrowed(), shards) {
         Ok(claims) => {
             tracing::info!("steering: eBPF, STUN by ufrag and all else by claimed address");
             return (Steering::Ebpf, Some(claims));
         }
         Err(error) => error,
     };
+    if shards < 2 {
+        if let Err(error) = install_patience(group.sockets[0].as_fd()) {
+            tracing::info!(%error, "every report wakes its shard");
+            group.patient.clear();
+        }
+        return (Steering::Single, None);
+    }
     // They are the last of the group, so the others keep their numbers.
     group.patient.clear();
     match install_classic(group.sockets[0].as_fd()) {
@@ -104,6 +108,11 @@ pub(crate) fn install(group: &mut Group) -> (Steering, Option<Claims>) {
 /// Attaches the classic program.
 pub(crate) fn install_classic(socket: BorrowedFd<'_>) -> io::Result<()> {
     bpf::attach_cbpf(socket, &mut classic_program())
+}
+
+/// Attaches the program for one shard.
+fn install_patience(socket: BorrowedFd<'_>) -> io::Result<()> {
+    bpf::attach_cbpf(socket, &mut patience_program())
 }
 
 /// Whether this process may load the eBPF program; for the doctor.
@@ -143,26 +152,24 @@ impl Claims {
         Ok(Claims { addresses, _sockets: group, _program: program })
     }
 
-    /// Follows what `owner` tells the other shards.
-    pub(crate) fn follow(&self, owner: ShardId, note: &Note) {
-        let done = match note {
-            Note::Claim { address } => self.claim(*address, owner),
-            Note::Disclaim { address } => self.disclaim(*address),
-            _ => Ok(()),
+    /// Follows what `owner` says of an address.
+    pub(crate) fn follow(&self, owner: ShardId, address: SocketAddr, standing: Standing) {
+        let done = match standing {
+            Standing::Validated => self.claim(address, u32::from(owner.0)),
+            Standing::Settled => self.claim(address, u32::from(owner.0) | SETTLED as u32),
+            Standing::Gone => self.disclaim(address),
         };
-        // A missing entry costs a hop for each datagram, nothing else.
+        // A missing entry costs a hop or a wake-up for each datagram, nothing else.
         if let Err(error) = done {
             tracing::debug!(%error, "the steering table was not changed");
         }
     }
 
-    /// Datagrams from `address` go to `owner`.
-    pub(crate) fn claim(&self, address: SocketAddr, owner: ShardId) -> io::Result<()> {
-        self.addresses.insert(&address_key(address), &u32::from(owner.0).to_ne_bytes())
+    fn claim(&self, address: SocketAddr, value: u32) -> io::Result<()> {
+        self.addresses.insert(&address_key(address), &value.to_ne_bytes())
     }
 
-    /// Datagrams from `address` go where the hash says.
-    pub(crate) fn disclaim(&self, address: SocketAddr) -> io::Result<()> {
+    fn disclaim(&self, address: SocketAddr) -> io::Result<()> {
         match self.addresses.remove(&address_key(address)) {
             // The oldest entries make room for new ones: it may be gone already.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -309,7 +316,7 @@ const SHARD: i16 = -56;
 /// eBPF: selects a socket of the group; where nobody claims the datagram, by the kernel's hash. `counts`:
 /// shards, and sockets for what may wait, whose places follow.
 ///
-/// R6 is the context, R7 the place of the current attribute, R8 and R9 digits.
+/// R6 is the context, R7 the place of the current attribute, R8 and R9 digits, then R8 the shard they name.
 fn ebpf_program(addresses: &Map, sockets: &Map, counts: [i32; 2]) -> Vec<Insn> {
     let [shards, patient] = counts;
     let mut p = Extended::default();
@@ -343,11 +350,19 @@ fn ebpf_program(addresses: &Map, sockets: &Map, counts: [i32; 2]) -> Vec<Insn> {
     // A shard that there is not would be a socket for what may wait.
     p.jump_if(libc::BPF_JGE, Reg::R8, shards, by_address);
     p.store(Size::Word, SHARD, Reg::R8);
+    if patient > 0 {
+        look_up_address(&mut p, addresses, select);
+        p.compute_from(libc::BPF_XOR, Reg::R1, Reg::R8);
+        p.jump_unless(Reg::R1, SETTLED, select);
+        wait(&mut p, patient);
+    }
     p.jump(select);
     p.bind(by_address);
     look_up_address(&mut p, addresses, unclaimed);
+    p.compute(libc::BPF_AND, Reg::R1, SETTLED - 1);
+    p.store(Size::Word, SHARD, Reg::R1);
     if patient > 0 {
-        let_wait(&mut p, patient, select);
+        reports_wait(&mut p, patient, select);
     }
     p.jump(select);
     p.bind(unclaimed);
@@ -367,7 +382,7 @@ fn ebpf_program(addresses: &Map, sockets: &Map, counts: [i32; 2]) -> Vec<Insn> {
 }
 
 /// SHARD += `patient` for reports.
-fn let_wait(p: &mut Extended, patient: i32, urgent: Label) {
+fn reports_wait(p: &mut Extended, patient: i32, urgent: Label) {
     let waits = p.label();
     read_payload(p, None, 2, urgent);
     p.load(Size::Byte, Reg::R1, Reg::Stack, READ + 1);
@@ -378,6 +393,11 @@ fn let_wait(p: &mut Extended, patient: i32, urgent: Label) {
     p.compute(libc::BPF_AND, Reg::R1, RTCP_COUNT as i32);
     p.jump_unless(Reg::R1, TRANSPORT_WIDE as i32, urgent);
     p.bind(waits);
+    wait(p, patient);
+}
+
+/// SHARD += `patient`.
+fn wait(p: &mut Extended, patient: i32) {
     p.load(Size::Word, Reg::R1, Reg::Stack, SHARD);
     p.compute(libc::BPF_ADD, Reg::R1, patient);
     p.store(Size::Word, SHARD, Reg::R1);
@@ -412,7 +432,7 @@ fn ebpf_digit(p: &mut Extended, to: Reg, at: i16, otherwise: Label) {
     p.bind(done);
 }
 
-/// SHARD = the owner of the datagram's source address.
+/// R1 = what is known of the datagram's source address.
 fn look_up_address(p: &mut Extended, addresses: &Map, unclaimed: Label) {
     let (v6, ready) = (p.label(), p.label());
     p.store_constant(Size::Double, KEY, 0);
@@ -438,7 +458,6 @@ fn look_up_address(p: &mut Extended, addresses: &Map, unclaimed: Label) {
     p.call(MAP_LOOKUP_ELEM);
     p.jump_if(libc::BPF_JEQ, Reg::R0, 0, unclaimed);
     p.load(Size::Word, Reg::R1, Reg::R0, 0);
-    p.store(Size::Word, SHARD, Reg::R1);
 }
 
 fn read_source(p: &mut Extended, from: i32, to: i16, length: i32, otherwise: Label) {

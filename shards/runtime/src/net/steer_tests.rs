@@ -154,10 +154,18 @@ fn steers_by_claim(group: &Group, targets: &[SocketAddr]) {
             let peer = peer(*target);
             let address = peer.local_addr().expect("bound");
             let owner = ShardId(shard as u16);
-            claims.follow(owner, &Note::Claim { address });
-            for payload in URGENT {
+            let own = named(&format!("{shard:02x}cd:peer"));
+            claims.follow(owner, address, Standing::Validated);
+            for payload in URGENT.into_iter().chain([&own[..]]) {
                 peer.send(payload).expect("send");
                 assert_eq!(receiver(group), shard, "{address} belongs to {owner}");
+            }
+            claims.follow(owner, address, Standing::Settled);
+            peer.send(&own).expect("send");
+            assert_eq!(receiver(group), patient + shard, "its checks are routine");
+            for payload in URGENT {
+                peer.send(payload).expect("send");
+                assert_eq!(receiver(group), shard, "{payload:x?} is none");
             }
             for payload in WAITING {
                 peer.send(payload).expect("send");
@@ -167,8 +175,10 @@ fn steers_by_claim(group: &Group, targets: &[SocketAddr]) {
             let other = (shard + 1) % SHARDS;
             peer.send(&named(&format!("{other:02x}cd:peer"))).expect("send");
             assert_eq!(receiver(group), other);
-            claims.disclaim(address).expect("it was there");
+            claims.follow(owner, address, Standing::Gone);
             claims.disclaim(address).expect("that it is gone is what was asked for");
+            peer.send(&own).expect("send");
+            assert_eq!(receiver(group), shard, "whoever is there now is a newcomer");
             peer.send(&[0x80]).expect("send");
             receiver(group);
         }
@@ -184,17 +194,41 @@ const URGENT: [&[u8]; 7] =
 #[test]
 fn one_shard_lets_reports_wait() {
     let mut alone = open_group("127.0.0.1:0".parse().unwrap(), 1).expect("a socket");
-    assert_eq!(install(&mut alone).0, Steering::Single);
-    assert_eq!(alone.patient.len(), 1, "any process may attach a classic program");
+    alone.open_patient().expect("another");
+    install_patience(alone.borrowed()[0]).expect("any process may attach a classic program");
+    lets_reports_wait(&alone, &peer(alone.address));
+}
+
+#[test]
+fn one_shard_takes_the_best_that_the_host_permits() {
+    let mut alone = open_group("127.0.0.1:0".parse().unwrap(), 1).expect("a socket");
     let peer = peer(alone.address);
+    match install(&mut alone) {
+        (Steering::Ebpf, Some(claims)) => {
+            let address = peer.local_addr().expect("bound");
+            claims.follow(ShardId(0), address, Standing::Validated);
+            lets_reports_wait(&alone, &peer);
+            claims.follow(ShardId(0), address, Standing::Settled);
+            peer.send(&named("00ab:peer")).expect("send");
+            assert_eq!(receiver(&alone), 1);
+        }
+        (steering, _) => {
+            assert_eq!(steering, Steering::Single);
+            lets_reports_wait(&alone, &peer);
+        }
+    }
+}
+
+fn lets_reports_wait(alone: &Group, peer: &UdpSocket) {
+    assert_eq!(alone.patient.len(), 1);
     let stun = named("00ab:peer");
     for payload in URGENT.into_iter().chain([&stun[..]]) {
         peer.send(payload).expect("send");
-        assert_eq!(receiver(&alone), 0, "{payload:x?}");
+        assert_eq!(receiver(alone), 0, "{payload:x?}");
     }
     for payload in WAITING {
         peer.send(payload).expect("send");
-        assert_eq!(receiver(&alone), 1, "{payload:x?}");
+        assert_eq!(receiver(alone), 1, "{payload:x?}");
     }
 }
 
