@@ -15,6 +15,7 @@ use crate::egress::Heard;
 use crate::io::Transmit;
 use crate::payload::dependency::DESCRIPTOR_MAX;
 use crate::session::slots::Wish;
+use crate::timers::Beats;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub(crate) struct Effects {
     pub(crate) outbox: VecDeque<Transmit>,
     /// Buffers of datagrams that left.
     pub(crate) spare: Spare,
+    /// When to do what may wait.
+    pub(crate) beats: Beats,
     /// For signaling.
     pub(crate) notices: VecDeque<Notice>,
     /// Drops of this shard by reason.

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antipode_base::ids::{SessionId, TrackId};
 use antipode_base::media::Layer;
@@ -49,10 +49,44 @@ impl Timers {
     }
 }
 
+/// What is due this far ahead or further may be done a beat later.
+pub(crate) const FAR: Duration = Duration::from_millis(250);
+/// Between two beats.
+pub(crate) const BEAT: Duration = Duration::from_millis(100);
+
+/// Moments at which what may wait is done for all sessions together: to be woken for each alone would cost
+/// more than what is done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Beats {
+    /// The first time that anybody asked for.
+    origin: Option<Instant>,
+}
+
+impl Beats {
+    /// The first beat at `due` or after.
+    pub(crate) fn after(&mut self, due: Instant) -> Instant {
+        let origin = *self.origin.get_or_insert(due);
+        let beats = due.saturating_duration_since(origin).as_micros().div_ceil(BEAT.as_micros());
+        // More beats than 32 bits hold come in thirteen years.
+        origin + BEAT * u32::try_from(beats).unwrap_or(u32::MAX)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    #[test]
+    fn what_may_wait_is_done_together() {
+        let mut beats = Beats::default();
+        let origin = Instant::now();
+        let at = |ms| origin + Duration::from_millis(ms);
+        assert_eq!(beats.after(origin), origin);
+        assert_eq!(beats.after(at(1)), at(100));
+        assert_eq!(beats.after(at(1_300)), at(1_300));
+        assert_eq!(beats.after(at(6_001)), at(6_100));
+        assert_eq!(beats.after(origin - FAR), origin, "as good as any");
+    }
 
     #[test]
     fn fires_in_order_and_not_before() {

@@ -19,6 +19,8 @@ use socket2::Socket;
 
 /// Between two looks. Browsers report every 50 ms and more.
 const PERIOD: Duration = Duration::from_millis(10);
+/// A shard that is awake for something else looks so much earlier.
+const EARLY: Duration = Duration::from_millis(5);
 /// So many within a period are several.
 const SEVERAL: usize = 2;
 
@@ -45,9 +47,10 @@ impl Patience {
         self.several.then_some(self.next)
     }
 
-    /// Whether this turn takes what has come. `urgent`: it has media, behind which reports wait once more.
+    /// Whether this turn takes what has come: one that has media lets reports wait once more (`urgent`), and
+    /// one that has not is as good as that which would be due soon.
     pub(crate) fn is_due(&self, urgent: bool, now: Instant) -> bool {
-        !self.several || now >= if urgent { self.next + PERIOD } else { self.next }
+        !self.several || if urgent { now >= self.next + PERIOD } else { now + EARLY >= self.next }
     }
 
     /// A turn took so many.
@@ -74,6 +77,7 @@ mod tests {
         assert!(!patience.wakes() && !patience.is_due(false, start));
         let next = patience.due().unwrap();
         assert_eq!(next, start + PERIOD);
+        assert!(patience.is_due(false, next - EARLY), "it is awake anyway");
         assert!(patience.is_due(false, next) && !patience.is_due(true, next), "media goes first");
         assert!(patience.is_due(true, next + PERIOD), "but not for ever");
         patience.took(TURN_DATAGRAMS_MAX, next);

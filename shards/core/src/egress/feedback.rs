@@ -33,14 +33,21 @@ pub(crate) struct Repeat {
 }
 
 impl Egress {
-    /// Takes in a sealed RTCP packet of the viewer. Says whether it is authentic.
-    pub(crate) fn hear(&mut self, sealed: &[u8], now: Instant, heard: &mut Heard) -> bool {
+    /// Takes in a sealed RTCP packet of the viewer, which the host had since `at`. Says whether it is
+    /// authentic.
+    pub(crate) fn hear(
+        &mut self,
+        sealed: &[u8],
+        at: Instant,
+        now: Instant,
+        heard: &mut Heard,
+    ) -> bool {
         let Some(plain) = self.seal.as_mut().and_then(|seal| seal.open_rtcp(sealed)) else {
             return false;
         };
         heard.missed = 0;
         rtcp::read(&plain, |feedback| match feedback {
-            Feedback::Report(block) => self.report(&block, now),
+            Feedback::Report(block) => self.report(&block, at),
             Feedback::Nack { ssrc, first, mask } => {
                 self.nack(ssrc, first, mask, now, heard);
             }
@@ -68,16 +75,16 @@ impl Egress {
         self.lanes.iter().position(is)
     }
 
-    fn report(&mut self, block: &rtcp::ReportBlock, now: Instant) {
+    fn report(&mut self, block: &rtcp::ReportBlock, at: Instant) {
         let lane = self.lanes.iter_mut().flatten().find(|lane| lane.ssrc == block.ssrc);
         let Some(lane) = lane else { return };
         lane.acknowledge();
-        lane.redundancy.report(block.fraction_lost, now);
+        lane.redundancy.report(block.fraction_lost, at);
         self.lost.0 += u32::from(block.fraction_lost);
         self.lost.1 += 1;
         let sent = self.reports.iter().rev().find(|(ntp, _)| *ntp == block.last_sr);
         if let Some((_, sent)) = sent {
-            let rtt = now.duration_since(*sent).saturating_sub(block.delay);
+            let rtt = at.saturating_duration_since(*sent).saturating_sub(block.delay);
             self.rtt = (self.rtt * 7 + rtt) / 8;
             self.estimator.set_rtt(self.rtt);
         }

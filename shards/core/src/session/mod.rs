@@ -37,6 +37,7 @@ use crate::forward::allocation::Climb;
 use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::payload;
 use crate::srtp::keys;
+use crate::timers::FAR;
 use channels::Channels;
 use checks::Checks;
 use codecs::CodecTable;
@@ -82,6 +83,8 @@ pub(crate) struct Session {
     pub(crate) deadline: Instant,
     /// When str0m does.
     transport_at: Instant,
+    /// It may wait for the next beat.
+    transport_waits: bool,
     /// To which time the shard's timer is set, and for which deadline.
     pub(crate) armed: Option<(Instant, Instant)>,
     /// Whether str0m holds something that the end of the turn must drain.
@@ -134,6 +137,7 @@ impl Session {
             heard: false,
             deadline: now,
             transport_at: now,
+            transport_waits: false,
             armed: None,
             dirty: true,
             queued: false,
@@ -174,8 +178,9 @@ impl Session {
         let Ok(receive) = parsed else { return fx.drops.count(DropReason::NotOurs) };
         let rtp = rtp_ssrc(datagram.bytes);
         fx.opened = false;
+        let at = datagram.at.min(now);
         if datagram.is_rtcp() {
-            if self.egress.hear(datagram.bytes, now, &mut fx.heard) {
+            if self.egress.hear(datagram.bytes, at, now, &mut fx.heard) {
                 self.consented = now;
             }
             // The rest of it is about what the client publishes.
@@ -185,7 +190,6 @@ impl Session {
         }
         // A publisher's estimate is made of the times in our feedback: packets of one turn that all came
         // `now` are no measure of its path, and libwebrtc throws away probes that came so.
-        let at = datagram.at.min(now);
         if let Err(error) = self.rtc.handle_input(Input::Receive(at, receive)) {
             tracing::debug!(session = %self.id, %error, "datagram refused");
             fx.drops.count(DropReason::SessionRefused);
@@ -218,14 +222,22 @@ impl Session {
         if self.egress.probe_at().is_some_and(|at| at <= now) {
             self.egress.probe(now, |padding| fx.send(padding));
         }
-        self.set_deadline(self.transport_at);
+        self.set_deadline(fx);
     }
 
-    fn set_deadline(&mut self, deadline: Instant) {
-        let own =
-            [self.egress.reports_at(), self.egress.probe_at(), self.allocate_at, self.pace_at];
-        let own = own.into_iter().flatten().min().unwrap_or(deadline);
-        self.deadline = deadline.min(own).min(self.patience().unwrap_or(own));
+    fn set_deadline(&mut self, fx: &mut Effects) {
+        let transport = Some(self.transport_at);
+        let prompt = [
+            transport.filter(|_| !self.transport_waits),
+            self.egress.probe_at(),
+            self.allocate_at,
+            self.pace_at,
+        ];
+        let waiting =
+            [transport.filter(|_| self.transport_waits), self.egress.reports_at(), self.patience()];
+        let waiting = waiting.into_iter().flatten().min().map(|due| fx.beats.after(due));
+        let all = prompt.into_iter().flatten().chain(waiting);
+        self.deadline = all.min().unwrap_or(self.transport_at);
     }
 
     /// When a peer that stays silent is given up. One of two connections waits for ever for its first
@@ -246,8 +258,12 @@ impl Session {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
-                    self.transport_at = at;
-                    self.set_deadline(at);
+                    // It names the same time until that has come: then it is near and was far all the same.
+                    if at != self.transport_at {
+                        self.transport_waits = at >= now + FAR;
+                        self.transport_at = at;
+                    }
+                    self.set_deadline(fx);
                     break;
                 }
                 Ok(Output::Transmit(transmit)) => {

@@ -12,6 +12,7 @@ use crate::effects::{Effects, Spare};
 use crate::egress::{Leaving, Repeat};
 use crate::forward::Rewrite;
 use crate::io::Transmit;
+use crate::timers::BEAT;
 
 /// What a path carries beside a payload: RTP's header with its extensions, and SRTP's tag.
 const HEADERS: usize = 44;
@@ -71,8 +72,8 @@ impl Session {
 
     /// Whether the egress or the pacer wants something earlier than the shard knows.
     pub(crate) fn hurries(&self) -> bool {
-        let own = [self.egress.reports_at(), self.pace_at];
-        own.into_iter().flatten().any(|at| at < self.deadline)
+        let reports_at = self.egress.reports_at().map(|at| at + BEAT);
+        [reports_at, self.pace_at].into_iter().flatten().any(|at| at < self.deadline)
     }
 
     /// What waited and may leave by now.
@@ -80,7 +81,7 @@ impl Session {
         if self.pace_at.is_some_and(|at| at <= now) {
             self.pace(now, fx);
         }
-        self.set_deadline(self.deadline);
+        self.set_deadline(fx);
     }
 
     fn wait(&mut self, waiting: Waiting, now: Instant) -> Result<(), DropReason> {

@@ -74,8 +74,6 @@ const PASSES: u8 = 2;
 /// See the crate's documentation.
 pub struct Shard {
     config: ShardConfig,
-    /// The origin of its beats: when the first timer was set.
-    origin: Option<Instant>,
     setup: SessionSetup,
     /// Boxed: the table grows, and they are 15 KiB each.
     sessions: Slab<Box<Session>>,
@@ -114,7 +112,6 @@ impl Shard {
     pub(crate) fn with_setup(config: ShardConfig, setup: SessionSetup) -> Self {
         Shard {
             setup,
-            origin: None,
             sessions: Slab::new(),
             by_id: IdMap::default(),
             rooms: IdMap::default(),

@@ -20,15 +20,10 @@ use crate::sdp::member_of;
 use crate::session::Session;
 use crate::session::config::SessionSetup;
 use crate::session::slots::Wish;
-use crate::timers::Reason;
+use crate::timers::{FAR, Reason};
 
 /// No timer is set nearer than this: what is due together is done together.
 const TIMER_STEP: Duration = Duration::from_millis(1);
-
-/// What is due no sooner than this can wait for the next beat of the shard, so that a thousand quiet sessions
-/// wake it ten times a second.
-const FAR: Duration = Duration::from_millis(250);
-const BEAT: Duration = Duration::from_millis(100);
 
 /// How long a description takes from us to the client and into its browser, beyond what media takes.
 const DESCRIBED: Duration = Duration::from_millis(60);
@@ -122,7 +117,6 @@ impl Shard {
 
     /// Sets the timer of a session, or puts it into line for the end of the turn.
     fn arm(&mut self, key: usize, now: Instant) {
-        let origin = *self.origin.get_or_insert(now);
         let Some(session) = self.sessions.get_mut(key) else { return };
         let due = session.deadline;
         // What is past and waits for its beat would hide what becomes due before that: now is as good.
@@ -131,7 +125,10 @@ impl Shard {
             session.armed = session.armed.filter(|_| !waits);
             return self.enqueue(key);
         }
-        let at = on_beat(origin, due.max(now + TIMER_STEP), now);
+        let at = match due.max(now + TIMER_STEP) {
+            far if far >= now + FAR => self.fx.beats.after(far),
+            near => near,
+        };
         // What was far when its timer was set may be near by now, and still waits for its beat.
         if session.armed.is_none_or(|(armed, of)| at < armed && due != of) {
             session.armed = Some((at, due));
@@ -348,29 +345,4 @@ impl Shard {
 pub(super) fn note_fault(session: SessionId, counters: &mut ShardStats) {
     tracing::error!(%session, "a defect of ours ended this session");
     counters.session_faults += 1;
-}
-
-/// When to do what is due then: what is far, with all else of that time.
-fn on_beat(origin: Instant, due: Instant, now: Instant) -> Instant {
-    if due < now + FAR {
-        return due;
-    }
-    let beats = due.duration_since(origin).as_micros().div_ceil(BEAT.as_micros());
-    // More beats than 32 bits hold come in thirteen years.
-    origin + BEAT * u32::try_from(beats).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_far_is_done_together_and_what_is_near_in_time() {
-        let origin = Instant::now();
-        let at = |ms| origin + Duration::from_millis(ms);
-        assert_eq!(on_beat(origin, at(1_249), at(1_000)), at(1_249));
-        assert_eq!(on_beat(origin, at(1_250), at(1_000)), at(1_300));
-        assert_eq!(on_beat(origin, at(1_300), at(1_000)), at(1_300));
-        assert_eq!(on_beat(origin, at(6_001), at(1_000)), at(6_100));
-    }
 }
