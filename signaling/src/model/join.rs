@@ -153,6 +153,7 @@ impl Model {
             away_since: None,
             quality: None,
             told_quality: None,
+            knows_qualities: false,
             media_lost: false,
             rebuilt: None,
             dirty: false,

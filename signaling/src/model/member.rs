@@ -254,9 +254,12 @@ pub(crate) struct Member {
     /// Its media path, when last reported.
     #[serde(skip)]
     pub quality: Option<(Grade, Instant)>,
-    /// The one that it was told alone, as a viewer among many.
+    /// What was told of it last, and whether to all.
     #[serde(skip)]
-    pub told_quality: Option<Grade>,
+    pub told_quality: Option<(Grade, bool)>,
+    /// It was told of the others' before.
+    #[serde(skip)]
+    pub knows_qualities: bool,
     /// Its media is gone though its client still speaks; the client gets a moment to say goodbye.
     #[serde(skip)]
     pub media_lost: bool,

@@ -113,6 +113,9 @@ impl Model {
         let away_since = member.away_since.take().unwrap_or(now.at);
         member.client = Some(client);
         member.token_until_s = token_until_s;
+        // What it was told meanwhile is lost.
+        member.knows_qualities = false;
+        member.told_quality = member.told_quality.filter(|(_, to_all)| *to_all);
         let (room, node) = (member.room, member.seat.node);
         let identity = member.who.identity.clone();
         let me = view(member);

@@ -224,11 +224,10 @@ impl Model {
         }
     }
 
-    pub(super) fn report_room(&mut self, id: RoomId, now: Now) {
-        let Some(room) = self.rooms.get(&id) else { return };
-        let members: Vec<MemberId> = room.members.clone();
-        let mut shared = Vec::new();
-        for id in &members {
+    /// Tells how good each connection is, when that changes, and newcomers all of it.
+    fn report_qualities(&mut self, members: &[MemberId], now: Now) {
+        let (mut all, mut changed) = (Vec::new(), Vec::new());
+        for id in members {
             let Some(member) = self.members.get_mut(id) else { continue };
             let Some((grade, at)) = member.quality.filter(|_| member.phase == Phase::Active) else {
                 continue;
@@ -236,19 +235,35 @@ impl Model {
             let silent = now.at.duration_since(at) > SIGNAL_PING_TIMEOUT;
             let grade = if silent { Grade::LOST } else { grade };
             let named = (member.sid.clone(), grade);
-            // How well a viewer hears is its own concern, and there may be thousands of them: each is told
-            // when it changes.
-            if member.publishes() || members.len() < NEWS_ROOM_MIN {
-                member.told_quality = None;
-                shared.push(named);
-            } else if !member.told_quality.is_some_and(|told| told.is_like(grade)) {
-                member.told_quality = Some(grade);
+            // How well a viewer hears is its own concern, and there may be thousands of them.
+            let shared = member.publishes() || members.len() < NEWS_ROOM_MIN;
+            let like = |(told, to_all): (Grade, bool)| told.is_like(grade) && to_all == shared;
+            let is_news = !member.told_quality.is_some_and(like);
+            if is_news {
+                member.told_quality = Some((grade, shared));
+            }
+            if shared {
+                changed.extend(is_news.then(|| named.clone()));
+                all.push(named);
+            } else if is_news {
                 self.tell_member(*id, ToClient::Quality(Arc::from([named])));
             }
         }
-        if !shared.is_empty() {
-            self.tell_room(id, None, ToClient::Quality(shared.into()));
+        let (all, changed): (Arc<[_]>, Arc<[_]>) = (all.into(), changed.into());
+        for id in members {
+            let Some(member) = self.members.get_mut(id) else { continue };
+            let knows = std::mem::replace(&mut member.knows_qualities, true);
+            let told = if knows { &changed } else { &all };
+            if !told.is_empty() {
+                self.tell_member(*id, ToClient::Quality(Arc::clone(told)));
+            }
         }
+    }
+
+    pub(super) fn report_room(&mut self, id: RoomId, now: Now) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let members: Vec<MemberId> = room.members.clone();
+        self.report_qualities(&members, now);
         let view = self.room_view(id);
         if let (Some(room), Some(view)) = (self.rooms.get_mut(&id), view)
             && room.told.as_ref() != Some(&view)

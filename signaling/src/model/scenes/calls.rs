@@ -306,7 +306,7 @@ fn speakers_are_told_while_they_speak() {
 }
 
 #[test]
-fn quality_is_told_every_five_seconds_and_silence_is_lost() {
+fn quality_is_told_when_it_changes_and_silence_is_lost() {
     let mut scene = Scene::new();
     let alice = scene.join("lobby", "alice");
     let session = alice.publish;
@@ -324,7 +324,13 @@ fn quality_is_told_every_five_seconds_and_silence_is_lost() {
         scene.notice(Notice::Quality(quality));
         scene.pass(QUALITY_INTERVAL);
     }
-    assert_eq!(grades(&mut scene), [Grade::Excellent; 3]);
+    assert_eq!(grades(&mut scene), [Grade::Excellent]);
+    let bob = scene.join("lobby", "bob");
+    scene.notice(Notice::Quality(quality));
+    scene.pass(QUALITY_INTERVAL);
+    let told = scene.take_told(&bob);
+    assert!(told.iter().any(|message| matches!(message, ToClient::Quality(_))), "{told:?}");
+    assert_eq!(grades(&mut scene), [], "bob's alone would be news, once he is connected");
     scene.pass(QUALITY_INTERVAL * 4);
     assert_eq!(grades(&mut scene).last(), Some(&Grade::Lost));
     scene.notice(Notice::Quality(Quality { loss_in: 0.5, ..quality }));
