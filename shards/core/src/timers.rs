@@ -66,9 +66,12 @@ impl Beats {
     /// The first beat at `due` or after.
     pub(crate) fn after(&mut self, due: Instant) -> Instant {
         let origin = *self.origin.get_or_insert(due);
-        let beats = due.saturating_duration_since(origin).as_micros().div_ceil(BEAT.as_micros());
         // More beats than 32 bits hold come in thirteen years.
-        origin + BEAT * u32::try_from(beats).unwrap_or(u32::MAX)
+        let span = |beats| BEAT * u32::try_from(beats).unwrap_or(u32::MAX);
+        match due.checked_duration_since(origin) {
+            Some(since) => origin + span(since.as_nanos().div_ceil(BEAT.as_nanos())),
+            None => origin - span((origin - due).as_nanos() / BEAT.as_nanos()),
+        }
     }
 }
 
@@ -85,7 +88,12 @@ mod tests {
         assert_eq!(beats.after(at(1)), at(100));
         assert_eq!(beats.after(at(1_300)), at(1_300));
         assert_eq!(beats.after(at(6_001)), at(6_100));
-        assert_eq!(beats.after(origin - FAR), origin, "as good as any");
+        assert_eq!(
+            beats.after(origin - FAR),
+            origin - 2 * BEAT,
+            "who asks first may ask for later"
+        );
+        assert_eq!(beats.after(origin - BEAT), origin - BEAT);
     }
 
     #[test]
