@@ -56,8 +56,9 @@ pub const TURN_DATAGRAMS_MAX: usize = 128;
 pub const TRAIN_SEGMENTS_MAX: usize = 40;
 /// Bytes of padding that make a packet as long as its neighbours, so that they leave as one train.
 pub const LEVEL_PADDING_MAX: usize = 16;
-/// Buffers of datagrams that one shard keeps to use again: what leaves between two looks at the socket.
-pub const SPARE_BUFFERS_MAX: usize = 1_024;
+/// Buffers of datagrams that one shard keeps to use again: what leaves between two looks at the socket, and a
+/// keyframe to a viewer.
+pub const SPARE_BUFFERS_MAX: usize = 256;
 /// Datagrams that a shard seals before it sends them: few enough to be in the core's cache still.
 pub const SEND_AT: usize = 64;
 /// Datagrams that may wait in one shard's outbox.

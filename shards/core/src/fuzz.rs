@@ -22,7 +22,7 @@ use crate::{data, payload, red, sdp};
 /// As [`Shard::new`].
 pub fn shard(config: ShardConfig, crypto: CryptoProvider) -> Shard {
     let crypto = keys::showing(crypto);
-    let setup = SessionSetup::with_crypto(&config, crypto.clone(), crypto);
+    let setup = SessionSetup::with_crypto(&config, crypto.clone(), [crypto.clone(), crypto]);
     Shard::with_setup(config, setup)
 }
 

@@ -18,7 +18,7 @@ use crate::forward::Rewriter;
 use crate::io::{Datagram, Transmit};
 use crate::session::{allocations, descriptors};
 use crate::shard::ShardConfig;
-use crate::srtp::keys;
+use crate::srtp::{gcm, keys};
 use crate::stun;
 
 /// Letters and digits: a subset of ice-char (RFC 8839 §5.4) that survives every URL and log.
@@ -32,8 +32,9 @@ const PASSWORD: usize = 32;
 pub(crate) struct SessionSetup {
     shard: ShardId,
     candidates: Vec<Candidate>,
-    provider: Arc<CryptoProvider>,
-    provider_rsa: Arc<CryptoProvider>,
+    provider: CryptoProvider,
+    /// str0m's, for peers whose keys are of curves, and for all.
+    str0ms: [Arc<CryptoProvider>; 2],
     certificate: DtlsCert,
     rng: SmallRng,
 }
@@ -44,29 +45,30 @@ impl SessionSetup {
     /// # Panics
     /// Without a usable candidate, or when the cipher library cannot make a certificate.
     pub(crate) fn new(config: &ShardConfig) -> Self {
-        Self::with_crypto(config, keys::provider(), keys::provider_rsa())
+        let str0ms = [keys::provider(), keys::provider_rsa()].map(gcm::with_lazy_gcm);
+        Self::with_crypto(config, keys::provider(), str0ms)
     }
 
-    /// The same with cipher libraries of the caller's choice; both have to read the certificate that
-    /// the first one makes.
+    /// The same with cipher libraries of the caller's choice, for us and for str0m; all have to read the
+    /// certificate that the first one makes.
     pub(crate) fn with_crypto(
         config: &ShardConfig,
         provider: CryptoProvider,
-        provider_rsa: CryptoProvider,
+        str0ms: [CryptoProvider; 2],
     ) -> Self {
         let udp = config.candidates.iter().filter_map(|at| Candidate::host(*at, "udp").ok());
         let mut candidates: Vec<Candidate> = udp.collect();
         assert!(!candidates.is_empty(), "a shard needs an address that clients can reach");
         // Behind those of UDP; their type preference is lower too, so a client with both takes UDP.
         candidates.extend(config.candidates_tcp.iter().filter_map(|at| passive(*at)));
-        let (provider, provider_rsa) = (Arc::new(provider), Arc::new(provider_rsa));
+        let str0ms = str0ms.map(Arc::new);
         let certificate = provider
             .dtls_provider
             .generate_certificate()
             .expect("the cipher library that we build with makes certificates");
         let rng = SmallRng::seed_from_u64(config.seed);
         let shard = config.shard;
-        SessionSetup { shard, candidates, provider, provider_rsa, certificate, rng }
+        SessionSetup { shard, candidates, provider, str0ms, certificate, rng }
     }
 
     /// Fresh credentials whose ufrag carries the shard.
@@ -115,7 +117,8 @@ impl SessionSetup {
     /// A peer connection that waits for its first offer or answer. `rsa`: the peer's certificate may
     /// have an RSA key.
     pub(crate) fn build(&self, rsa: bool, credentials: IceCreds, now: Instant) -> Rtc {
-        let provider = if rsa { &self.provider_rsa } else { &self.provider };
+        let [curves, all] = &self.str0ms;
+        let provider = if rsa { all } else { curves };
         let mut rtc = Rtc::builder()
             .set_crypto_provider(provider.clone())
             .set_dtls_cert(self.certificate.clone())

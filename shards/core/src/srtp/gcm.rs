@@ -4,6 +4,8 @@
 //! owner's, which can be asked for before it is needed ([`antipode_base::near`]): that of AWS-LC, which str0m
 //! brings along and which still does all the rest, lies behind two more pointers.
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use str0m::crypto::{
     AeadAes128GcmCipher, AeadAes256GcmCipher, CryptoError, CryptoProvider, SrtpProvider,
@@ -16,12 +18,29 @@ const IV: usize = 12;
 
 /// A provider whose SRTP seals by these; all else is as it was.
 pub(crate) fn with_gcm(crypto: CryptoProvider) -> CryptoProvider {
-    CryptoProvider { srtp_provider: &Gcm, ..crypto }
+    CryptoProvider { srtp_provider: &AT_ONCE, ..crypto }
+}
+
+/// The same for str0m, which makes eight keys with each session and uses none for one that publishes
+/// nothing: they are expanded when they are used, from 32 bytes to 544.
+pub(crate) fn with_lazy_gcm(crypto: CryptoProvider) -> CryptoProvider {
+    CryptoProvider { srtp_provider: &LAZY, ..crypto }
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
-struct Gcm;
+struct Gcm {
+    lazy: bool,
+}
+
+static AT_ONCE: Gcm = Gcm { lazy: false };
+static LAZY: Gcm = Gcm { lazy: true };
+
+impl Gcm {
+    fn kept(&self) -> &'static Gcm {
+        if self.lazy { &LAZY } else { &AT_ONCE }
+    }
+}
 
 impl SrtpProvider for Gcm {
     fn aes_128_cm_sha1_80(&self) -> &'static dyn SupportedAes128CmSha1_80 {
@@ -29,11 +48,11 @@ impl SrtpProvider for Gcm {
     }
 
     fn aead_aes_128_gcm(&self) -> &'static dyn SupportedAeadAes128Gcm {
-        &Gcm
+        self.kept()
     }
 
     fn aead_aes_256_gcm(&self) -> &'static dyn SupportedAeadAes256Gcm {
-        &Gcm
+        self.kept()
     }
 
     fn srtp_aes_128_ecb_round(&self, key: &[u8], input: &[u8], output: &mut [u8]) {
@@ -47,35 +66,74 @@ impl SrtpProvider for Gcm {
 
 impl SupportedAeadAes128Gcm for Gcm {
     fn create_cipher(&self, key: [u8; 16], _: bool) -> Box<dyn AeadAes128GcmCipher> {
-        Box::new(Key::new(&AES_128_GCM, &key))
+        if self.lazy {
+            let mut bytes = [0; 32];
+            bytes[..16].copy_from_slice(&key);
+            Box::new(Key(Lazy::Plain(&AES_128_GCM, bytes)))
+        } else {
+            Box::new(Key(expanded(&AES_128_GCM, &key)))
+        }
     }
 }
 
 impl SupportedAeadAes256Gcm for Gcm {
     fn create_cipher(&self, key: [u8; 32], _: bool) -> Box<dyn AeadAes256GcmCipher> {
-        Box::new(Key::new(&AES_256_GCM, &key))
+        if self.lazy {
+            Box::new(Key(Lazy::Plain(&AES_256_GCM, key)))
+        } else {
+            Box::new(Key(expanded(&AES_256_GCM, &key)))
+        }
     }
 }
 
-/// One key, of either length.
-struct Key(LessSafeKey);
+/// What can be made ready to seal and open with.
+trait Expand: Send + Sync + UnwindSafe + RefUnwindSafe {
+    fn expand(&mut self) -> &LessSafeKey;
+}
 
-impl std::fmt::Debug for Key {
+impl Expand for LessSafeKey {
+    fn expand(&mut self) -> &LessSafeKey {
+        self
+    }
+}
+
+/// A key that may never be used.
+enum Lazy {
+    Plain(&'static Algorithm, [u8; 32]),
+    Expanded(Box<LessSafeKey>),
+}
+
+impl Expand for Lazy {
+    fn expand(&mut self) -> &LessSafeKey {
+        if let Lazy::Plain(algorithm, bytes) = self {
+            *self = Lazy::Expanded(Box::new(expanded(algorithm, &bytes[..algorithm.key_len()])));
+        }
+        match self {
+            Lazy::Expanded(key) => key,
+            Lazy::Plain(..) => unreachable!("it was expanded above"),
+        }
+    }
+}
+
+fn expanded(algorithm: &'static Algorithm, key: &[u8]) -> LessSafeKey {
+    let key = UnboundKey::new(algorithm, key).expect("its length is the algorithm's");
+    LessSafeKey::new(key)
+}
+
+/// One key, of either length.
+struct Key<E>(E);
+
+impl<E> std::fmt::Debug for Key<E> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Keys stay out of every log.
         out.write_str("Key")
     }
 }
 
-impl Key {
-    fn new(algorithm: &'static Algorithm, key: &[u8]) -> Self {
-        let key = UnboundKey::new(algorithm, key).expect("its length is the algorithm's");
-        Key(LessSafeKey::new(key))
-    }
-
+impl<E: Expand> Key<E> {
     /// `output`: as long as the input and the tag behind it.
     fn seal(
-        &self,
+        &mut self,
         iv: &[u8; IV],
         aad: &[u8],
         input: &[u8],
@@ -85,7 +143,7 @@ impl Key {
         let (text, end) = room.split_at_mut(input.len());
         text.copy_from_slice(input);
         let nonce = Nonce::assume_unique_for_key(*iv);
-        let sealed = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), text);
+        let sealed = self.0.expand().seal_in_place_separate_tag(nonce, Aad::from(aad), text);
         let tag = sealed.map_err(|_| CryptoError::Other("the text is too long".into()))?;
         end.copy_from_slice(tag.as_ref());
         Ok(())
@@ -93,7 +151,7 @@ impl Key {
 
     /// Returns how long the text is.
     fn open(
-        &self,
+        &mut self,
         iv: &[u8; IV],
         aads: &[&[u8]],
         input: &[u8],
@@ -111,8 +169,9 @@ impl Key {
                 &joined[..]
             }
         };
+        let key = self.0.expand();
         let opened =
-            self.0.open_in_place_separate_tag(nonce, Aad::from(aad), (*tag).into(), room, 0..);
+            key.open_in_place_separate_tag(nonce, Aad::from(aad), (*tag).into(), room, 0..);
         opened.map_err(|_| CryptoError::Other("it is not authentic".into()))?;
         Ok(text.len())
     }
@@ -122,7 +181,7 @@ fn too_short() -> CryptoError {
     CryptoError::Other("too short for a tag".into())
 }
 
-impl AeadAes128GcmCipher for Key {
+impl<E: Expand> AeadAes128GcmCipher for Key<E> {
     fn encrypt(
         &mut self,
         iv: &[u8; IV],
@@ -144,7 +203,7 @@ impl AeadAes128GcmCipher for Key {
     }
 }
 
-impl AeadAes256GcmCipher for Key {
+impl<E: Expand> AeadAes256GcmCipher for Key<E> {
     fn encrypt(
         &mut self,
         iv: &[u8; IV],
@@ -187,6 +246,11 @@ mod tests {
 
     #[test]
     fn seals_as_rfc_7714_does() {
+        seals_as_it_does(&AT_ONCE);
+        seals_as_it_does(&LAZY);
+    }
+
+    fn seals_as_it_does(gcm: &Gcm) {
         let key: [u8; 32] = std::array::from_fn(|at| at as u8);
         let want = [
             "f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833\
@@ -195,8 +259,8 @@ mod tests {
              7aa3db36dfffd6b0f9bb7878d7a76c13",
         ];
         let (header, text) = (hex(HEADER), text());
-        let mut of_128 = Gcm.aead_aes_128_gcm().create_cipher(key[..16].try_into().unwrap(), true);
-        let mut of_256 = Gcm.aead_aes_256_gcm().create_cipher(key, true);
+        let mut of_128 = gcm.aead_aes_128_gcm().create_cipher(key[..16].try_into().unwrap(), true);
+        let mut of_256 = gcm.aead_aes_256_gcm().create_cipher(key, true);
         let mut sealed = [vec![0; text.len() + TAG], vec![0; text.len() + TAG]];
         of_128.encrypt(&iv(), &header, &text, &mut sealed[0]).unwrap();
         of_256.encrypt(&iv(), &header, &text, &mut sealed[1]).unwrap();

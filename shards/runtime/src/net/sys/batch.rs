@@ -45,7 +45,8 @@ pub(crate) struct Received<'a> {
     pub(crate) arrived: Instant,
 }
 
-/// Buffers for one `recvmmsg`. Memory is taken from the system as it is touched.
+/// Buffers for one `recvmmsg`. Memory is taken from the system as it is touched, in small pages: most messages
+/// touch the first of theirs alone.
 pub(crate) struct RecvBatch {
     bytes: Box<[u8]>,
     names: Box<[libc::sockaddr_storage]>,
@@ -69,6 +70,7 @@ impl RecvBatch {
             filled: 0,
             read: Calendar::read(),
         };
+        keep_small(&mut batch.bytes);
         (0..RECV_BATCH).for_each(|index| batch.point_header(index));
         batch
     }
@@ -129,6 +131,15 @@ impl RecvBatch {
         let arrived = arrived.map_or(self.read.now(), |stamp| self.read.at(stamp));
         Some(Received { source: read_name(&self.names[index])?, local, bytes, segment, arrived })
     }
+}
+
+/// Asks for pages of the usual size, whatever the allocator wants; a kernel that knows no others refuses.
+fn keep_small(bytes: &mut [u8]) {
+    const PAGE: usize = 4_096;
+    let before = bytes.as_ptr().align_offset(PAGE).min(bytes.len());
+    let whole = (bytes.len() - before) / PAGE * PAGE;
+    // SAFETY: the range is ours, of whole pages, and this advice changes nothing of what is in them.
+    unsafe { libc::madvise(bytes[before..].as_mut_ptr().cast(), whole, libc::MADV_NOHUGEPAGE) };
 }
 
 /// The peer's address as the kernel wrote it.
