@@ -113,6 +113,10 @@ pub struct Plan {
     pub warmup: Duration,
     /// Streams that all members together should receive.
     pub streams: usize,
+    /// Those of them that are microphones, of which a server may leave out all but the loudest.
+    pub microphones: usize,
+    /// Members that should hear one at least.
+    pub listeners: usize,
 }
 
 /// Joins a second when nothing is said: what a server takes without being measured by it.
@@ -186,11 +190,15 @@ impl Plan {
             member.receive = [tracks - cameras - sound, cameras - own];
         }
         let guest = Member { subscribe: true, receive, ..Member::default() };
-        let of_publishers: usize = match kind {
-            Kind::Meeting => members.iter().map(|member| tracks - member.publish.len()).sum(),
-            _ => 0,
-        };
-        let streams = of_publishers + viewers as usize * (receive[0] + receive[1]);
+        let receivers = members.iter().filter(|_| kind == Kind::Meeting);
+        let receive_all = receivers.map(|member| member.receive);
+        let receive_all = receive_all.chain(std::iter::repeat_n(receive, viewers as usize));
+        let (mut streams, mut microphones, mut listeners) = (0, 0, 0);
+        for [sound, pictures] in receive_all {
+            streams += sound + pictures;
+            microphones += sound;
+            listeners += usize::from(sound > 0);
+        }
         let per_second = if kind == Kind::Churn { CHURN_PER_SECOND } else { JOINS_PER_SECOND };
         Plan {
             kind,
@@ -203,6 +211,8 @@ impl Plan {
             duration: args.duration,
             warmup: args.warmup,
             streams,
+            microphones,
+            listeners,
         }
     }
 
@@ -335,6 +345,21 @@ mod tests {
             let plan = plan(kind, flags).expect("it is a plan");
             let got = (plan.publishers.len(), plan.viewers, plan.streams);
             assert_eq!(got, (publishers, viewers, streams), "{kind:?} {flags:?}");
+        }
+    }
+
+    #[test]
+    fn who_should_hear_and_how_many() {
+        let rows: [(Kind, &[&str], usize, usize); 4] = [
+            (Kind::Broadcast, &[], 0, 0),
+            (Kind::Meeting, &[], 30, 6),
+            (Kind::Meeting, &["--publishers=1", "--subscribers=2"], 2, 2),
+            (Kind::Audio, &["--audio-publishers=4"], 40, 10),
+        ];
+        for (kind, flags, microphones, listeners) in rows {
+            let plan = plan(kind, flags).expect("it is a plan");
+            let got = (plan.microphones, plan.listeners);
+            assert_eq!(got, (microphones, listeners), "{kind:?} {flags:?}");
         }
     }
 

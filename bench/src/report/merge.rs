@@ -110,6 +110,11 @@ fn add(sum: &mut Report, other: Report) {
     ] {
         *own += others;
     }
+    for (own, others) in
+        [(&mut sum.microphones, other.microphones), (&mut sum.listeners, other.listeners)]
+    {
+        own.iter_mut().zip(others).for_each(|(own, other)| *own += other);
+    }
     sum.machines += other.machines;
     sum.errors.extend(other.errors);
     sum.streams.extend(other.streams);
@@ -160,6 +165,33 @@ mod tests {
         let latency = sum.video.tally().latency;
         assert_eq!(latency.count(), 400);
         assert!(latency.quantile_ms(0.2) < 1.1 && latency.quantile_ms(0.5) > 19.0);
+    }
+
+    #[test]
+    fn microphones_that_are_not_among_the_loudest_are_no_fault() {
+        let of = |streams: u64, microphones, listeners| {
+            let mut one = report(1, 1);
+            (one.streams_expected, one.streams_arrived) = (40, streams);
+            (one.microphones, one.listeners) = (microphones, listeners);
+            one
+        };
+        for (streams, microphones, listeners, fault) in [
+            (40, [20, 20], [5, 5], None),
+            (32, [20, 12], [5, 5], None),
+            (31, [20, 12], [5, 5], Some("38 of 40 cameras arrived")),
+            (24, [20, 4], [5, 4], Some("8 of 10 clients hear anybody")),
+        ] {
+            let both =
+                vec![of(streams, microphones, listeners), of(streams, microphones, listeners)];
+            let mut sum = merge(both).expect("they belong together");
+            sum.judge();
+            let said: Vec<&str> = sum.faults.iter().map(|fault| fault.text.as_str()).collect();
+            let said: Vec<&str> = said
+                .into_iter()
+                .filter(|text| text.contains("arrived") || text.contains("hear"))
+                .collect();
+            assert_eq!(said, Vec::from_iter(fault), "{streams} {microphones:?}");
+        }
     }
 
     #[test]

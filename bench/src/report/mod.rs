@@ -20,6 +20,7 @@ pub mod sweep;
 pub mod table;
 pub mod versus;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,12 @@ pub struct Report {
     pub streams_expected: u64,
     /// Streams of which anything arrived while it was measured.
     pub streams_arrived: u64,
+    /// Of both, microphones: a server may leave out all but the loudest.
+    #[serde(default)]
+    pub microphones: [u64; 2],
+    /// Clients that should hear somebody, and that did.
+    #[serde(default)]
+    pub listeners: [u64; 2],
     /// Cameras.
     pub video: Part,
     /// Microphones.
@@ -231,6 +238,8 @@ impl Report {
             first_media: Latency::new().to_text(),
             streams_expected: plan.streams as u64,
             streams_arrived: 0,
+            microphones: [plan.microphones as u64, 0],
+            listeners: [plan.listeners as u64, 0],
             video: Part::of(&Tally::new()),
             audio: Part::of(&Tally::new()),
             streams: Vec::new(),
@@ -258,8 +267,12 @@ impl Report {
         self.video = Part::of(&span.sums.tallies.video);
         self.audio = Part::of(&span.sums.tallies.audio);
         let mut streams = span.sums.streams;
-        self.streams_arrived =
-            streams.iter().filter(|stream| stream.counts.packets > 0).count() as u64;
+        let arrived = || streams.iter().filter(|stream| stream.counts.packets > 0);
+        let sound = || arrived().filter(|stream| stream.codec == Codec::Opus);
+        let heard: HashSet<&str> = sound().map(|stream| stream.receiver.as_str()).collect();
+        self.streams_arrived = arrived().count() as u64;
+        self.microphones[1] = sound().count() as u64;
+        self.listeners[1] = heard.len() as u64;
         streams.sort_by_key(|stream| std::cmp::Reverse(stream.counts.lost));
         streams.truncate(STREAMS_MAX);
         self.streams = streams;
@@ -288,7 +301,23 @@ impl Report {
         if self.scenario == Kind::FindCapacity {
             // The plan only knew the first step.
             self.streams_expected = self.streams_arrived;
+            self.microphones[0] = self.microphones[1];
+            self.listeners[0] = self.listeners[1];
             self.viewers = self.steps.last().map_or(self.viewers, |step| u64::from(step.viewers));
+        }
+    }
+
+    /// Every camera has to arrive. Of microphones a server may choose the loudest, as long as everybody hears
+    /// somebody.
+    fn judge_streams(&mut self) {
+        let ([sound_expected, sound_arrived], [listen, hear]) = (self.microphones, self.listeners);
+        let expected = self.streams_expected.saturating_sub(sound_expected);
+        let arrived = self.streams_arrived.saturating_sub(sound_arrived);
+        if arrived < expected {
+            self.fault(format!("{arrived} of {expected} cameras arrived"));
+        }
+        if hear < listen {
+            self.fault(format!("{hear} of {listen} clients hear anybody"));
         }
     }
 
@@ -317,9 +346,8 @@ impl Report {
             self.fault(format!("{dropped} clients fell out; {first}"));
         }
         // Guests of a churn come and go, and bring streams of their own.
-        if self.streams_arrived < self.streams_expected && !self.interrupted && failed == 0 {
-            let (arrived, expected) = (self.streams_arrived, self.streams_expected);
-            self.fault(format!("{arrived} of {expected} streams arrived"));
+        if !self.interrupted && failed == 0 {
+            self.judge_streams();
         }
         let dry = self.nodes.iter().filter(|node| node.streams_arrived == 0).cloned();
         for node in dry.collect::<Vec<_>>() {

@@ -46,7 +46,13 @@ pub fn rows(report: &Report) -> Vec<(String, String)> {
     let (arrived, expected) = (report.streams_arrived, report.streams_expected);
     // Guests of a churn bring streams of their own.
     let of = if arrived > expected { String::new() } else { format!(" of {expected}") };
-    row("streams", format!("{arrived}{of} arrived"));
+    let [sound_expected, sound_arrived] = report.microphones;
+    let silent = sound_expected.saturating_sub(sound_arrived);
+    let silent = match silent {
+        0 => String::new(),
+        _ => format!("; of {sound_expected} microphones {silent} were never among those sent on"),
+    };
+    row("streams", format!("{arrived}{of} arrived{silent}"));
     row("measured", format!("{:.1} s", report.seconds));
     row("join", quantiles(&report.joins));
     row("join to first media", quantiles(&report.first_media));
