@@ -289,14 +289,18 @@ impl<C: Core> ShardThread<C> {
         }
     }
 
+    /// Takes what signaling says. A description costs milliseconds, in which nothing else moves: no more than
+    /// one a turn, and media between two.
     fn take_commands(&mut self, now: Instant) -> usize {
-        let mut taken = 0;
+        let (mut taken, mut described) = (0, false);
         while taken < TURN_COMMANDS_MAX
+            && !described
             && let Ok(command) = self.wiring.inbox.try_recv()
         {
             if let Command::OpenSession(open) = &command {
                 self.open.insert(open.session);
             }
+            described = matches!(command, Command::Offer { .. } | Command::Answer { .. });
             self.core.handle(Input::Command(command), now);
             taken += 1;
         }

@@ -372,6 +372,25 @@ fn reports_wait_once_there_are_several() {
 }
 
 #[test]
+fn one_description_a_turn_lets_media_through_between() {
+    let (wiring, scene) = scene();
+    let mut shard = double(wiring);
+    let session = SessionId(1);
+    let reason = antipode_base::command::CloseReason::Left;
+    for id in 0..3 {
+        scene.commands.send(Command::CloseSession { session, reason }).unwrap();
+        scene.commands.send(Command::Offer { session, id, sdp: String::new() }).unwrap();
+    }
+    for left in [4, 2, 0] {
+        assert!(!shard.fall_asleep(), "there is more");
+        shard.wake_up();
+        shard.turn();
+        assert_eq!(scene.commands.len(), left);
+    }
+    assert!(shard.fall_asleep());
+}
+
+#[test]
 fn it_sleeps_only_without_work() {
     let (wiring, mut scene) = scene();
     let shard = double(wiring);
