@@ -51,6 +51,8 @@ use crate::tcp::rings::{Arrived, ShardEnd};
 
 /// When a full socket is tried again. UDP frees its buffer as the card sends, within microseconds.
 const SEND_RETRY: Duration = Duration::from_millis(1);
+/// After so long no further command is taken before media had its turn.
+const COMMANDS_TIME: Duration = Duration::from_millis(2);
 
 /// What is driven: [`Shard`], or a double in tests.
 pub(crate) trait Core {
@@ -289,18 +291,18 @@ impl<C: Core> ShardThread<C> {
         }
     }
 
-    /// Takes what signaling says. A description costs milliseconds, in which nothing else moves: no more than
-    /// one a turn, and media between two.
+    /// Takes what signaling says, as long as that does not hold up media: of a large meeting a description costs
+    /// milliseconds.
     fn take_commands(&mut self, now: Instant) -> usize {
-        let (mut taken, mut described) = (0, false);
+        let since = Instant::now();
+        let mut taken = 0;
         while taken < TURN_COMMANDS_MAX
-            && !described
+            && (taken == 0 || since.elapsed() < COMMANDS_TIME)
             && let Ok(command) = self.wiring.inbox.try_recv()
         {
             if let Command::OpenSession(open) = &command {
                 self.open.insert(open.session);
             }
-            described = matches!(command, Command::Offer { .. } | Command::Answer { .. });
             self.core.handle(Input::Command(command), now);
             taken += 1;
         }

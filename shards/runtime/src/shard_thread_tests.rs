@@ -55,6 +55,7 @@ impl Core for Double {
                 let reason = EndReason::Closed;
                 self.outputs.push_back(Output::Notice(Notice::SessionEnded { session, reason }));
             }
+            Input::Command(Command::Offer { .. }) => thread::sleep(COMMANDS_TIME),
             Input::Command(_) => {
                 let parcel = note(1);
                 self.outputs.push_back(Output::Parcel(Addressed { to: ShardId(1), parcel }));
@@ -372,7 +373,7 @@ fn reports_wait_once_there_are_several() {
 }
 
 #[test]
-fn one_description_a_turn_lets_media_through_between() {
+fn commands_that_take_long_let_media_through_between() {
     let (wiring, scene) = scene();
     let mut shard = double(wiring);
     let session = SessionId(1);
