@@ -33,6 +33,9 @@ const PULSES_MAX: usize = BENCH_CLIENTS_MAX as usize;
 /// comes before. Whoever wakes it pays for that, and on loopback that is the server: a card does not.
 const BUSY: usize = 4;
 const NAP: Duration = Duration::from_micros(500);
+/// A thread does what it is told for so long before it looks at its sockets: descriptions of a large meeting
+/// take milliseconds each, and handshakes of others should not wait for all of them.
+const OBEYS: Duration = Duration::from_millis(2);
 /// How long a poll waits when no timer is set.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -104,6 +107,17 @@ pub struct Snapshot {
     pub pulses: Vec<Pulses>,
 }
 
+/// How far it has come with that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// All of it is done.
+    All,
+    /// There may be more.
+    Part,
+    /// The thread is to end.
+    ToStop,
+}
+
 struct Slot {
     name: String,
     peer: Peer,
@@ -159,12 +173,14 @@ impl Worker {
     pub fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         let mut receiver = Receiver::new();
-        let mut busy = false;
+        let (mut busy, mut told) = (false, Told::All);
         loop {
             let now = self.clock.now().ns;
             let due = self.timers.peek().map(|Reverse((due, _))| due.saturating_sub(now));
             let mut wait = due.map_or(IDLE, |ns| Duration::from_nanos(ns).min(IDLE));
-            if busy {
+            if told == Told::Part {
+                wait = Duration::ZERO;
+            } else if busy {
                 std::thread::sleep(wait.min(NAP));
                 wait = Duration::ZERO;
             }
@@ -179,7 +195,8 @@ impl Worker {
             for event in readable() {
                 self.read(event.token().0, &mut receiver);
             }
-            if self.obey() {
+            told = self.obey();
+            if told == Told::ToStop {
                 return;
             }
             self.ring();
@@ -276,12 +293,13 @@ impl Worker {
         work(peer, now, &mut send);
     }
 
-    /// Does what it was told. Returns whether the thread is to end.
-    fn obey(&mut self) -> bool {
-        loop {
+    /// Does what it was told, for some time.
+    fn obey(&mut self) -> Told {
+        let since = Instant::now();
+        while since.elapsed() < OBEYS {
             match self.commands.try_recv() {
-                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return true,
-                Err(TryRecvError::Empty) => return false,
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Told::ToStop,
+                Err(TryRecvError::Empty) => return Told::All,
                 Ok(Command::Open { id, name, local, news, reply }) => {
                     // An owner that is gone leaves a peer that nobody talks to.
                     let _ = reply.send(self.open(id, name, local, news));
@@ -299,6 +317,7 @@ impl Worker {
                 }
             }
         }
+        Told::Part
     }
 
     fn open(
