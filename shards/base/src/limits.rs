@@ -145,6 +145,9 @@ pub const CONTROL_REDIAL_MIN: Duration = Duration::from_millis(50);
 pub const CONTROL_REDIAL_MAX: Duration = Duration::from_secs(1);
 /// Sessions that ended a moment ago, so that a memo which crossed the news is not kept for ever.
 pub const ENDED_SESSIONS_MAX: usize = 16_384;
+/// Timers that one turn looks at: those of hundreds of sessions are due together, and what they do takes some
+/// twenty microseconds each, in which media waits.
+pub const TURN_TIMERS_MAX: usize = 16;
 /// Commands that one turn takes.
 pub const TURN_COMMANDS_MAX: usize = 64;
 /// One control frame between a node and signaling.

@@ -291,8 +291,8 @@ impl<C: Core> ShardThread<C> {
         }
     }
 
-    /// Takes what signaling says, as long as that does not hold up media: of a large meeting a description costs
-    /// milliseconds.
+    /// Takes what signaling says, as long as that does not hold up media: a description of a large meeting
+    /// costs milliseconds.
     fn take_commands(&mut self, now: Instant) -> usize {
         let since = Instant::now();
         let mut taken = 0;

@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use antipode_base::ids::{IdMap, RoomId, SessionId, ShardId};
-use antipode_base::limits::LEVEL_INTERVAL;
+use antipode_base::limits::{LEVEL_INTERVAL, TURN_TIMERS_MAX};
 use antipode_base::stats::ShardStats;
 use antipode_relay::parcel::{Addressed, Note, Parcel};
 use slab::Slab;
@@ -141,10 +141,12 @@ impl Shard {
         }
     }
 
-    /// Ends a turn: fires due timers. What viewers are to get is sealed while [`Shard::poll`] is called,
+    /// Ends a turn: fires some of the timers that are due; for the others another turn should follow, as
+    /// [`Shard::deadline`] is past. What viewers are to get is sealed while [`Shard::poll`] is called,
     /// one session after the other, so call that until it has no more.
     pub fn flush(&mut self, now: Instant) {
-        while let Some(reason) = self.timers.take_due(now) {
+        for _ in 0..TURN_TIMERS_MAX {
+            let Some(reason) = self.timers.take_due(now) else { break };
             match reason {
                 Reason::Session(key, id) => self.session_due(key, id, now),
                 Reason::Keyframe(track, layer) => self.keyframe_due(track, layer, now),

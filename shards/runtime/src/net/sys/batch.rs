@@ -45,8 +45,8 @@ pub(crate) struct Received<'a> {
     pub(crate) arrived: Instant,
 }
 
-/// Buffers for one `recvmmsg`. Memory is taken from the system as it is touched, in small pages: most messages
-/// touch the first of theirs alone.
+/// Buffers for one `recvmmsg`. Memory is taken from the system as it is touched, in small pages: most
+/// messages touch the first of theirs alone.
 pub(crate) struct RecvBatch {
     bytes: Box<[u8]>,
     names: Box<[libc::sockaddr_storage]>,
