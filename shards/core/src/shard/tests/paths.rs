@@ -82,6 +82,8 @@ fn checks_that_change_nothing_are_answered_and_settle_their_address() {
 #[test]
 fn routine_is_what_is_genuine_and_comes_by_the_path_in_use() {
     let mut scene = call();
+    scene.pass(Duration::from_secs(10));
+    assert!(scene.shard.sessions[0].checks.is_routine(scene.now));
     scene.clients[0].unchecked = true;
     let password = scene.shard.sessions[0].credentials.pass.clone();
     let drops = |scene: &Scene| scene.shard.stats().drops.get(DropReason::StunBadIntegrity);
