@@ -150,6 +150,8 @@ pub const ENDED_SESSIONS_MAX: usize = 16_384;
 pub const TURN_TIMERS_MAX: usize = 16;
 /// Commands that one turn takes.
 pub const TURN_COMMANDS_MAX: usize = 64;
+/// After so long a turn takes no further command: media has its turn first.
+pub const TURN_COMMANDS_TIME: Duration = Duration::from_millis(2);
 /// One control frame between a node and signaling.
 pub const CONTROL_FRAME_MAX: usize = 16 * 1024 * 1024;
 /// An SDP. The SDK's offer with 100 sections is about 250 KiB.

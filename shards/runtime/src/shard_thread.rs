@@ -29,7 +29,8 @@ use antipode_base::command::Command;
 use antipode_base::delays::Delays;
 use antipode_base::ids::{SessionId, ShardId};
 use antipode_base::limits::{
-    DATAGRAM_MAX, RECV_BATCH, STATS_INTERVAL, TURN_COMMANDS_MAX, TURN_DATAGRAMS_MAX,
+    DATAGRAM_MAX, RECV_BATCH, STATS_INTERVAL, TURN_COMMANDS_MAX, TURN_COMMANDS_TIME,
+    TURN_DATAGRAMS_MAX,
 };
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::stats::ShardStats;
@@ -51,8 +52,6 @@ use crate::tcp::rings::{Arrived, ShardEnd};
 
 /// When a full socket is tried again. UDP frees its buffer as the card sends, within microseconds.
 const SEND_RETRY: Duration = Duration::from_millis(1);
-/// After so long no further command is taken before media had its turn.
-const COMMANDS_TIME: Duration = Duration::from_millis(2);
 
 /// What is driven: [`Shard`], or a double in tests.
 pub(crate) trait Core {
@@ -294,12 +293,12 @@ impl<C: Core> ShardThread<C> {
     /// Takes what signaling says, as long as that does not hold up media: a description of a large meeting
     /// costs milliseconds.
     fn take_commands(&mut self, now: Instant) -> usize {
-        let since = Instant::now();
-        let mut taken = 0;
+        let (mut taken, mut until) = (0, None);
         while taken < TURN_COMMANDS_MAX
-            && (taken == 0 || since.elapsed() < COMMANDS_TIME)
+            && until.is_none_or(|until| Instant::now() < until)
             && let Ok(command) = self.wiring.inbox.try_recv()
         {
+            until.get_or_insert_with(|| Instant::now() + TURN_COMMANDS_TIME);
             if let Command::OpenSession(open) = &command {
                 self.open.insert(open.session);
             }

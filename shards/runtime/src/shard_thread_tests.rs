@@ -55,7 +55,7 @@ impl Core for Double {
                 let reason = EndReason::Closed;
                 self.outputs.push_back(Output::Notice(Notice::SessionEnded { session, reason }));
             }
-            Input::Command(Command::Offer { .. }) => thread::sleep(COMMANDS_TIME),
+            Input::Command(Command::Offer { .. }) => thread::sleep(TURN_COMMANDS_TIME),
             Input::Command(_) => {
                 let parcel = note(1);
                 self.outputs.push_back(Output::Parcel(Addressed { to: ShardId(1), parcel }));

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
+use antipode_base::limits::TURN_TIMERS_MAX;
+
 use super::*;
+use crate::timers::Reason;
 
 /// The SSRC and the index (RFC 3711 §3.4) of RTCP that was sealed with AES-GCM: with the key of the
 /// session they are the nonce (RFC 7714 §9.1).
@@ -152,4 +155,17 @@ fn what_becomes_due_before_a_beat_does_not_wait_for_it() {
     scene.settle();
     let next = scene.shard.sessions[1].armed.map(|(at, _)| at);
     assert!(next.is_some_and(|at| at > scene.now));
+}
+
+#[test]
+fn a_turn_fires_some_of_many_timers_and_says_that_there_are_more() {
+    let mut scene = Scene::new();
+    let now = scene.now;
+    for track in 0..=TURN_TIMERS_MAX as u64 {
+        scene.shard.timers.set(now, Reason::Demand(TrackId(track)));
+    }
+    scene.shard.flush(now);
+    assert_eq!(scene.shard.deadline(), Some(now), "one is left, and due");
+    scene.shard.flush(now);
+    assert_eq!(scene.shard.deadline(), None);
 }
