@@ -16,7 +16,7 @@
 //! | `feedback` | what feedback leads to |
 //! | `lane` | one stream: its history in a few words, its reports |
 //! | `trend`, `busy`, `estimator` | what the path carries |
-//! | `probe` | when to look for more |
+//! | `probe` | when to look for more, and the padding for it |
 //! | `redundancy` | when sound is sent twice (RFC 2198) |
 //! | `pacer` | pictures spread over time where a path is narrow |
 
@@ -34,7 +34,7 @@ pub(crate) mod wire;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use antipode_base::limits::{PROBE_PACKETS_MAX, REPORTS_MAX};
+use antipode_base::limits::REPORTS_MAX;
 use antipode_base::media::{Bitrate, Kind};
 use antipode_base::near;
 use antipode_base::verdict::DropReason;
@@ -50,11 +50,9 @@ use crate::srtp::keys::Keys;
 use estimator::{Estimator, Watched};
 pub(crate) use feedback::{Heard, Repeat};
 use lane::Lane;
-use probe::{Prober, Step};
+use probe::Prober;
 use wire::Header;
 
-/// Padding of one packet of a probe (RFC 3550 §5.1: its length fits one byte).
-const PROBE_PADDING: usize = 255;
 /// Round-trip time before any is known.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);
 /// How long the queue of an overused path takes to empty.
@@ -380,66 +378,6 @@ impl Egress {
     fn note_sent(&mut self, bytes: usize, watched: Option<Watched>, now: Instant) {
         self.estimator.sent(self.transport_seq, bytes, watched, now);
         self.prober.sent(bytes);
-    }
-
-    /// When [`Egress::probe`] wants to be called.
-    pub(crate) fn probe_at(&self) -> Option<Instant> {
-        self.probe_at
-    }
-
-    /// Sends the padding of a probe that is under way, or begins one that is due.
-    pub(crate) fn probe(&mut self, now: Instant, mut send: impl FnMut(Transmit)) {
-        loop {
-            let queues = self.estimator.queues(now);
-            match self.prober.step(self.estimator.estimate(), queues, now) {
-                Step::Begin => self.estimator.start_probe(now),
-                Step::Pad(bytes) => {
-                    for _ in 0..bytes.div_ceil(PROBE_PADDING).min(PROBE_PACKETS_MAX) {
-                        let Some(transmit) = self.padding(now) else { break };
-                        send(transmit);
-                    }
-                    break;
-                }
-                Step::End => {
-                    self.estimator.end_probe(self.transport_seq, now);
-                    break;
-                }
-                Step::Wait => break,
-            }
-        }
-        self.probe_at = self.prober.deadline(now);
-    }
-
-    /// One packet of padding on the first stream of repeats.
-    fn padding(&mut self, now: Instant) -> Option<Transmit> {
-        let path = self.path?;
-        let seal = self.seal.as_mut()?;
-        let usable = |lane: &&mut Lane| {
-            lane.repair_ssrc.is_some() && lane.repair_type.is_some() && lane.ids.has_transport_cc()
-        };
-        let lane = self.lanes.iter_mut().flatten().find(usable)?;
-        let (ssrc, payload_type) = (lane.repair_ssrc?, lane.repair_type?);
-        let ext_seq = lane.next_repair_seq();
-        self.transport_seq += 1;
-        let header = Header {
-            payload_type,
-            marker: false,
-            seq: ext_seq as u16,
-            timestamp: 0,
-            ssrc,
-            mid: lane.mid(),
-            transport_seq: self.transport_seq as u16,
-            extensions: Default::default(),
-            descriptor: None,
-            padded: true,
-        };
-        let mut written = Vec::new();
-        header.write(&lane.ids, &mut written);
-        let mut padding = [0u8; PROBE_PADDING];
-        padding[PROBE_PADDING - 1] = PROBE_PADDING as u8;
-        let bytes = seal.rtp(Vec::new(), &written, &padding, ssrc, ext_seq);
-        self.note_sent(bytes.len(), None, now);
-        Some(path.transmit(bytes))
     }
 
     /// When [`Egress::reports`] wants to be called: only while something is sent.

@@ -12,7 +12,13 @@
 
 use std::time::{Duration, Instant};
 
+use antipode_base::limits::PROBE_PACKETS_MAX;
 use antipode_base::media::Bitrate;
+
+use super::Egress;
+use super::lane::Lane;
+use super::wire::Header;
+use crate::io::Transmit;
 
 /// How long a probe lasts: long enough to see a queue grow at the rates of video, short enough that the
 /// queue which it leaves behind is no longer than a jitter buffer.
@@ -33,6 +39,9 @@ const PAUSE_FAILED: Duration = Duration::from_millis(1_000);
 const PAUSE_MAX: Duration = Duration::from_millis(3_000);
 /// Between two looks at a path whose queue is to empty first.
 const PAUSE_QUEUE: Duration = Duration::from_millis(100);
+
+/// Padding of one packet of a probe (RFC 3550 §5.1: its length fits one byte).
+const PROBE_PADDING: usize = 255;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -132,6 +141,68 @@ impl Prober {
                 }
             }
         }
+    }
+}
+
+impl Egress {
+    /// When [`Egress::probe`] wants to be called.
+    pub(crate) fn probe_at(&self) -> Option<Instant> {
+        self.probe_at
+    }
+
+    /// Sends the padding of a probe that is under way, or begins one that is due.
+    pub(crate) fn probe(&mut self, now: Instant, mut send: impl FnMut(Transmit)) {
+        loop {
+            let queues = self.estimator.queues(now);
+            match self.prober.step(self.estimator.estimate(), queues, now) {
+                Step::Begin => self.estimator.start_probe(now),
+                Step::Pad(bytes) => {
+                    for _ in 0..bytes.div_ceil(PROBE_PADDING).min(PROBE_PACKETS_MAX) {
+                        let Some(transmit) = self.padding(now) else { break };
+                        send(transmit);
+                    }
+                    break;
+                }
+                Step::End => {
+                    self.estimator.end_probe(self.transport_seq, now);
+                    break;
+                }
+                Step::Wait => break,
+            }
+        }
+        self.probe_at = self.prober.deadline(now);
+    }
+
+    /// One packet of padding on the first stream of repeats.
+    fn padding(&mut self, now: Instant) -> Option<Transmit> {
+        let path = self.path?;
+        let seal = self.seal.as_mut()?;
+        let usable = |lane: &&mut Lane| {
+            lane.repair_ssrc.is_some() && lane.repair_type.is_some() && lane.ids.has_transport_cc()
+        };
+        let lane = self.lanes.iter_mut().flatten().find(usable)?;
+        let (ssrc, payload_type) = (lane.repair_ssrc?, lane.repair_type?);
+        let ext_seq = lane.next_repair_seq();
+        self.transport_seq += 1;
+        let header = Header {
+            payload_type,
+            marker: false,
+            seq: ext_seq as u16,
+            timestamp: 0,
+            ssrc,
+            mid: lane.mid(),
+            transport_seq: self.transport_seq as u16,
+            extensions: Default::default(),
+            descriptor: None,
+            padded: true,
+        };
+        let mut written = Vec::new();
+        header.write(&lane.ids, &mut written);
+        let mut padding = [0u8; PROBE_PADDING];
+        padding[PROBE_PADDING - 1] = PROBE_PADDING as u8;
+        let bytes = seal.rtp(Vec::new(), &written, &padding, ssrc, ext_seq);
+        self.note_sent(bytes.len(), None, now);
+        Some(path.transmit(bytes))
     }
 }
 
