@@ -57,6 +57,8 @@ use wire::Header;
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);
 /// How long the queue of an overused path takes to empty.
 const QUEUE_DRAIN: Duration = Duration::from_millis(500);
+/// How long after the last picture sound counts as alone.
+const SOUND_ALONE: Duration = Duration::from_secs(1);
 /// Sound before any was measured, and the window in which it is.
 const AUDIO_UNKNOWN: Bitrate = Bitrate(40_000);
 const AUDIO_WINDOW: Duration = Duration::from_millis(400);
@@ -114,6 +116,8 @@ pub(crate) struct Egress {
     narrow: bool,
     /// When the prober wants its next step.
     probe_at: Option<Instant>,
+    /// When the last picture left.
+    pictures_at: Option<Instant>,
     /// Bytes of sound since `audio_since`, and the rate before.
     audio_bytes: u64,
     audio_since: Option<Instant>,
@@ -137,6 +141,7 @@ impl Default for Egress {
             prober: Prober::default(),
             narrow: false,
             probe_at: None,
+            pictures_at: None,
             audio_bytes: 0,
             audio_since: None,
             audio_rate: AUDIO_UNKNOWN,
@@ -277,6 +282,8 @@ impl Egress {
         now: Instant,
     ) -> Result<Transmit, DropReason> {
         let Leaving { slot, types, rewrite, packet, padding } = *leaving;
+        let kind = packet.codec.kind();
+        let measured = self.is_measured(kind, now);
         let (Some(seal), Some(path)) = (&mut self.seal, self.path) else {
             return Err(DropReason::NotConnected);
         };
@@ -284,7 +291,8 @@ impl Egress {
         let lane = lane.ok_or(DropReason::SessionGone)?;
         lane.repair_type = types.repair;
         lane.note_targets(packet);
-        self.transport_seq += 1;
+        let numbered = measured && lane.ids.has_transport_cc();
+        self.transport_seq += u64::from(numbered);
         let buffer = spare.take();
         let Draft { header: written, payload: changed, described } = &mut spare.draft;
         let wide = !self.narrow;
@@ -297,7 +305,7 @@ impl Egress {
             timestamp: rewrite.timestamp,
             ssrc: lane.ssrc,
             mid: lane.mid(),
-            transport_seq: self.transport_seq as u16,
+            transport_seq: numbered.then_some(self.transport_seq as u16),
             extensions: packet.extensions,
             descriptor: lane.describe(rewrite, packet, described),
             padded: padding > 0,
@@ -319,16 +327,26 @@ impl Egress {
             }
         };
         let bytes = seal.rtp(buffer, written, payload, lane.ssrc, rewrite.ext_seq);
-        if packet.codec.kind() == Kind::Audio {
+        if kind == Kind::Audio {
             self.audio_bytes += bytes.len() as u64;
         }
         lane.sent(rewrite, packet, payload.len() - usize::from(padding), now);
         self.reports_at.get_or_insert(now + lane::REPORT_INTERVAL);
-        if lane.ids.has_transport_cc() {
+        if numbered {
             let watched = watched(slot, rewrite.ext_seq as u16, packet);
             self.note_sent(bytes.len(), watched, now);
         }
         Ok(path.transmit(bytes))
+    }
+
+    /// Whether it matters when a packet of this kind arrives. Of sound alone nothing is held back, whatever
+    /// the path carries, and ten reports a second of each listener cost a quarter of what it hears.
+    fn is_measured(&mut self, kind: Kind, now: Instant) -> bool {
+        if kind == Kind::Video {
+            self.pictures_at = Some(now);
+        }
+        let recent = |at| now.saturating_duration_since(at) < SOUND_ALONE;
+        self.narrow || self.pictures_at.is_some_and(recent)
     }
 
     /// Seals one packet again, on the stream of repeats (RFC 4588 §4).
@@ -355,7 +373,7 @@ impl Egress {
             timestamp: rewrite.timestamp,
             ssrc,
             mid: lane.mid(),
-            transport_seq: self.transport_seq as u16,
+            transport_seq: Some(self.transport_seq as u16),
             extensions: packet.extensions,
             descriptor: lane.describe(&rewrite, packet, described),
             padded: false,

@@ -191,7 +191,7 @@ impl Egress {
             timestamp: 0,
             ssrc,
             mid: lane.mid(),
-            transport_seq: self.transport_seq as u16,
+            transport_seq: Some(self.transport_seq as u16),
             extensions: Default::default(),
             descriptor: None,
             padded: true,

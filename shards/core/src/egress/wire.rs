@@ -63,8 +63,8 @@ pub(crate) struct Header<'a> {
     pub(crate) ssrc: u32,
     /// `a=mid`, while the client may not know the SSRC.
     pub(crate) mid: Option<&'a str>,
-    /// Transport-wide sequence number.
-    pub(crate) transport_seq: u16,
+    /// Transport-wide sequence number; `None` on a packet whose arrival nobody needs to know.
+    pub(crate) transport_seq: Option<u16>,
     /// What the publisher sent along.
     pub(crate) extensions: Extensions,
     /// Dependency descriptor for this client, 1 to 255 bytes.
@@ -88,7 +88,9 @@ impl Header<'_> {
         let element: fn(&mut Vec<u8>, u8, &[u8]) = if wide { element_wide } else { element };
         out.extend_from_slice(if wide { &[0x10, 0, 0, 0] } else { &[0xbe, 0xde, 0, 0] });
         let start = out.len();
-        element(out, ids.transport_cc, &self.transport_seq.to_be_bytes());
+        if let Some(number) = self.transport_seq {
+            element(out, ids.transport_cc, &number.to_be_bytes());
+        }
         if let Some(mid) = self.mid {
             element(out, ids.mid, mid.as_bytes());
         }
@@ -149,7 +151,7 @@ mod tests {
             timestamp: 0x0304_0506,
             ssrc: 0x0708_090a,
             mid,
-            transport_seq: 0x0b0c,
+            transport_seq: Some(0x0b0c),
             extensions: Extensions {
                 audio_level: Some(-30),
                 voice_activity: Some(true),

@@ -272,3 +272,68 @@ fn our_own_offer_has_redundancy_behind_opus() {
         assert_eq!(heard(&scene, 1), expected);
     }
 }
+
+/// Transport-wide numbers of what the viewer got of each kind since it was last asked.
+fn numbers(scene: &mut Scene) -> [Vec<Option<u16>>; 2] {
+    let packets = std::mem::take(&mut scene.clients[1].packets);
+    let of = |sound: bool| {
+        let of_kind =
+            packets.iter().filter(|packet| (*packet.header.payload_type == OPUS) == sound);
+        of_kind.map(|packet| packet.header.ext_vals.transport_cc).collect()
+    };
+    [of(true), of(false)]
+}
+
+/// The publisher's section of a track.
+fn mid_of(scene: &Scene, track: u64) -> Mid {
+    let of = |notice: &Notice| match notice {
+        Notice::TrackLive { track: of, mid, .. } if *of == TrackId(track) => Some(mid.clone()),
+        _ => None,
+    };
+    Mid::from(&*scene.notices.iter().find_map(of).expect("the track went live"))
+}
+
+#[test]
+fn arrivals_of_sound_are_reported_beside_pictures_alone() {
+    let mut scene = Scene::new();
+    for n in [0, 1] {
+        scene.open(n);
+    }
+    scene.publish(0, 1, Kind::Audio, "mic");
+    scene.publish(0, 2, Kind::Video, "cam");
+    scene.offer(
+        0,
+        &[
+            (MediaKind::Audio, Direction::SendOnly, "mic"),
+            (MediaKind::Video, Direction::SendOnly, "cam"),
+        ],
+    );
+    scene.subscribe(1, 1, Kind::Audio);
+    scene.subscribe(1, 2, Kind::Video);
+    let sections = [
+        (MediaKind::Audio, Direction::RecvOnly, "x"),
+        (MediaKind::Video, Direction::RecvOnly, "x"),
+    ];
+    scene.offer(1, &sections);
+    scene.pass(Duration::from_millis(500));
+    let (mic, cam) = (mid_of(&scene, 1), mid_of(&scene, 2));
+    let mut seq = 0;
+    let mut speak = |scene: &mut Scene, packets: u64| {
+        for _ in 0..packets {
+            seq += 1;
+            scene.send(0, mic, seq, &sound(seq));
+            scene.pass(Duration::from_millis(20));
+        }
+    };
+    speak(&mut scene, 10);
+    assert_eq!(numbers(&mut scene), [vec![None; 10], vec![]], "sound alone");
+
+    scene.send(0, cam, 1, KEY);
+    speak(&mut scene, 3);
+    assert_eq!(numbers(&mut scene), [(2..5).map(Some).collect(), vec![Some(1)]], "beside pictures");
+
+    speak(&mut scene, 60);
+    let [heard, _] = numbers(&mut scene);
+    assert_eq!(heard.iter().filter(|number| number.is_some()).count(), 47, "for a second");
+    assert_eq!(heard.last(), Some(&None));
+}
