@@ -309,6 +309,9 @@ pub struct FloorArgs {
     /// How long each row is measured
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
     pub duration: Duration,
+    /// Send to all peers so often and sleep between, as a server does; without a pause when left out
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub every: Option<Duration>,
     /// Write the table as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

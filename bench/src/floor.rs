@@ -5,6 +5,9 @@
 //! as few `sendmmsg` as it takes, in trains (`UDP_SEGMENT`) of the row's length, over loopback to
 //! sockets that nobody reads: the kernel delivers until they are full and then drops, which costs the
 //! sender about the same.
+//!
+//! Without a pause all that is touched stays in the caches. A load leaves pauses, after which keys, buffers and what
+//! the kernel has of a peer are in main memory again: `--every` sleeps between two rounds as a server does.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -14,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use antipode_base::limits::BENCH_SOCKET_BUFFER;
 use antipode_runtime::udp::{Trains, open};
-use serde::Serialize;
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 use socket2::Socket;
 use str0m::crypto::{AeadAes128Gcm, AeadAes128GcmCipher, CryptoProvider, from_feature_flags};
 
@@ -27,8 +31,12 @@ const TRAINS: [usize; 5] = [1, 2, 4, 8, 16];
 const HEADER: usize = 20;
 const PEERS_MAX: usize = 1_000;
 const BYTES_MAX: usize = 1_400;
-/// How long each of the two rows of a load's floor is measured.
+/// How long each row of a load's floor is measured.
 const LOAD_ROW: Duration = Duration::from_millis(500);
+/// From one round to the next at least and at most: a load that sends so rarely has nothing in its caches
+/// anyway.
+const EVERY_MIN: Duration = Duration::from_micros(500);
+const EVERY_MAX: Duration = Duration::from_millis(100);
 /// The longest train of [`BYTES_MAX`] that is one datagram to the kernel (65,507 bytes).
 const TRAIN_MAX: usize = 32;
 /// Nearer to a whole length than this is that length.
@@ -59,10 +67,11 @@ pub fn run(args: &FloorArgs) -> Result<(), BenchError> {
     let provider = from_feature_flags();
     let rows: Vec<Row> =
         TRAINS.iter().map(|train| row(args, &provider, *train)).collect::<Result<_, _>>()?;
+    let pace = args.every.map_or(String::new(), |every| format!(" every {every:?}"));
     let mut text = format!(
-        "{} bytes sealed with AES-128-GCM for {} peers and sent over loopback, µs a packet\n\n\
+        "{} bytes sealed with AES-128-GCM for {} peers and sent over loopback{}, µs a packet\n\n\
          {:>8}{:>10}{:>10}{:>10}{:>16}\n",
-        args.bytes, args.peers, "train", "seal", "send", "both", "fastest tenth",
+        args.bytes, args.peers, pace, "train", "seal", "send", "both", "fastest tenth",
     );
     for row in &rows {
         let Row { train, seal_us, send_us, both_us, both_us_p10 } = row;
@@ -79,23 +88,54 @@ pub fn run(args: &FloorArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// What a packet of a load would cost on this thread's core, in microseconds: sealed and sent in trains
-/// of a mean length. A train costs so much, and each of its packets so much: the cost of a packet is
-/// linear in the inverse of the length, which is what lies between two whole lengths.
-///
-/// # Errors
-/// No sockets.
-pub fn cost(peers: usize, payload: f64, train: f64) -> Result<f64, BenchError> {
-    let bytes = (HEADER + payload.max(0.0) as usize).min(BYTES_MAX);
-    let args =
-        FloorArgs { peers: peers.clamp(1, PEERS_MAX), bytes, duration: LOAD_ROW, json: None };
+/// A load, as far as it says what its packets cost at least.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Peers that are sent to.
+    pub peers: usize,
+    /// Mean bytes of a payload.
+    pub payload: f64,
+    /// Mean datagrams of a train.
+    pub train: f64,
+    /// Packets a second to all peers.
+    pub rate: f64,
+}
+
+/// What a packet of a load costs at least, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Floor {
+    /// One train to each peer after the other without a pause.
+    pub hot_us: f64,
+    /// One train to each peer as often as the load has them, and sleep between.
+    pub paced_us: f64,
+}
+
+impl Load {
+    /// Measures it on this thread's core. A train costs so much, and each of its packets so much: the cost
+    /// of a packet is linear in the inverse of the length, which is what lies between two whole lengths.
+    ///
+    /// # Errors
+    /// No sockets.
+    pub fn floor(&self) -> Result<Floor, BenchError> {
+        let peers = self.peers.clamp(1, PEERS_MAX);
+        let bytes = (HEADER + self.payload.max(0.0) as usize).min(BYTES_MAX);
+        let train = self.train.clamp(1.0, TRAIN_MAX as f64);
+        let every = Duration::try_from_secs_f64(peers as f64 * train / self.rate);
+        let every = every.map_or(EVERY_MAX, |every| every.clamp(EVERY_MIN, EVERY_MAX));
+        let args = FloorArgs { peers, bytes, duration: LOAD_ROW, every: None, json: None };
+        let paced = FloorArgs { every: Some(every), ..args.clone() };
+        Ok(Floor { hot_us: between(&args, train)?, paced_us: between(&paced, train)? })
+    }
+}
+
+/// Of a packet, in trains of a length that need not be whole.
+fn between(args: &FloorArgs, train: f64) -> Result<f64, BenchError> {
     let provider = from_feature_flags();
-    let train = train.clamp(1.0, TRAIN_MAX as f64);
-    let shorter = row(&args, &provider, train as usize)?.both_us;
+    let shorter = row(args, &provider, train as usize)?.both_us;
     if train.fract() < TRAIN_NEAR || train as usize == TRAIN_MAX {
         return Ok(shorter);
     }
-    let longer = row(&args, &provider, train as usize + 1)?.both_us;
+    let longer = row(args, &provider, train as usize + 1)?.both_us;
     let [low, high] = [train.floor(), train.floor() + 1.0].map(f64::recip);
     let share = (low - train.recip()) / (low - high);
     Ok(shorter + (longer - shorter) * share)
@@ -128,14 +168,19 @@ fn row(args: &FloorArgs, provider: &CryptoProvider, train: usize) -> Result<Row,
     let plain = vec![0x55; args.bytes - HEADER];
     let (mut seals, mut sends) = (Vec::new(), Vec::new());
     let packets = (args.peers * train) as f64;
+    let mut next = Instant::now();
     let (until, mut sequence) = (Instant::now() + args.duration, 0_u16);
     while Instant::now() < until || seals.len() < 10 {
-        let began = Instant::now();
+        if let Some(every) = args.every {
+            next += every;
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        let began = used();
         seal(&mut sealers, &plain, train, sequence, &mut trains);
-        let between = Instant::now();
+        let between = used();
         trains.send(&sender).map_err(BenchError::host("segmented sends"))?;
         seals.push(micros(between - began) / packets);
-        sends.push(micros(between.elapsed()) / packets);
+        sends.push(micros(used() - between) / packets);
         sequence = sequence.wrapping_add(1);
     }
     let both: Vec<f64> = seals.iter().zip(&sends).map(|(seal, send)| seal + send).collect();
@@ -164,6 +209,13 @@ fn seal(
     }
 }
 
+/// CPU time of this thread: what another one does meanwhile does not count, and the way to sleep and back is
+/// not the packets'.
+fn used() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+}
+
 fn micros(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1_000.0
 }
@@ -185,17 +237,19 @@ mod tests {
     }
 
     #[test]
-    fn a_loads_floor_is_measured_between_whole_lengths() {
-        for train in [0.0, 1.0, 2.5, 1e9] {
-            let cost = cost(2, 100.0, train).expect("loopback is there");
-            assert!(cost > 0.0 && cost < 1e4, "{train}: {cost}");
+    fn a_loads_floor_is_measured_between_whole_lengths_and_at_its_pace() {
+        for (train, rate) in [(0.0, 0.0), (2.5, 50.0), (1e9, f64::NAN)] {
+            let load = Load { peers: 2, payload: 100.0, train, rate };
+            let Floor { hot_us, paced_us } = load.floor().expect("loopback is there");
+            let sane = |us: f64| us > 0.0 && us < 1e4;
+            assert!(sane(hot_us) && sane(paced_us), "{load:?}: {hot_us}, {paced_us}");
         }
     }
 
     #[test]
     fn a_row_is_measured() {
-        let args =
-            FloorArgs { peers: 3, bytes: 200, duration: Duration::from_millis(5), json: None };
+        let duration = Duration::from_millis(5);
+        let args = FloorArgs { peers: 3, bytes: 200, duration, every: None, json: None };
         let row = row(&args, &from_feature_flags(), 4).expect("loopback is there");
         assert!(row.seal_us > 0.0 && row.send_us > 0.0 && row.both_us >= row.both_us_p10);
     }

@@ -242,7 +242,7 @@ test('two servers by turns, and what speaks against them', async () => {
   assert.deepEqual(versus.sides.map((side) => side.url), [url, other]);
   const cost = rows.find((row) => row.name.startsWith('CPU per packet'));
   assert.ok(cost.sides.every((side) => side.min > 0 && side.min <= side.median), out);
-  assert.ok(cost.ratio.median > 0 && versus.rounds.flat().every((round) => round.floor_us > 0), out);
+  assert.ok(cost.ratio.median > 0 && versus.rounds.flat().every((round) => round.floor.hot_us > 0), out);
 
   const refused = await bench('broadcast', '--server', '{antipode} dev --nonsense', '--url', url);
   assert.equal(refused.code, 1);

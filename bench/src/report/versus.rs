@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
+use crate::floor::Floor;
 use crate::report::figures::{Figures, Spread};
 use crate::report::{Fault, html};
 use crate::scenario::Kind;
@@ -49,7 +50,7 @@ pub struct Round {
     /// What it came to.
     pub figures: Figures,
     /// What kernel and cipher alone cost for its packets, in CPU microseconds, right after.
-    pub floor_us: Option<f64>,
+    pub floor: Option<Floor>,
     /// It went through: another one counts for nothing.
     pub counts: bool,
 }
@@ -68,10 +69,12 @@ pub struct Row {
 type Read = fn(&Round) -> Option<f64>;
 
 /// Name, decimals, and how it is read.
-const ROWS: [(&str, usize, Read); 13] = [
+const ROWS: [(&str, usize, Read); 15] = [
     ("CPU per packet, µs", 2, |round| round.figures.cpu_us_per_packet),
-    ("floor for such packets, µs", 2, |round| round.floor_us),
-    ("times the floor", 2, |round| Some(round.figures.cpu_us_per_packet? / round.floor_us?)),
+    ("floor for such packets, µs", 2, |round| Some(round.floor?.hot_us)),
+    ("times the floor", 2, |round| Some(round.figures.cpu_us_per_packet? / round.floor?.hot_us)),
+    ("floor at the load's pace, µs", 2, |round| Some(round.floor?.paced_us)),
+    ("times that", 2, |round| Some(round.figures.cpu_us_per_packet? / round.floor?.paced_us)),
     ("mean train, datagrams", 2, |round| round.figures.train),
     ("packets/s", 0, |round| Some(round.figures.packets_per_second)),
     ("server, cores", 3, |round| round.figures.server_cores),
@@ -181,7 +184,8 @@ mod tests {
 
     fn round(cost: f64, floor: Option<f64>, counts: bool) -> Round {
         let figures = Figures { cpu_us_per_packet: Some(cost), ..Figures::default() };
-        Round { figures, floor_us: floor, counts }
+        let floor = floor.map(|hot_us| Floor { hot_us, paced_us: 2.0 * hot_us });
+        Round { figures, floor, counts }
     }
 
     fn versus(rounds: Vec<[Round; 2]>) -> Versus {
@@ -208,7 +212,9 @@ mod tests {
         let cost = row(&versus, "CPU").expect("it is known");
         assert_eq!(cost.ratio, Spread::of([0.1]));
         assert_eq!(cost.sides[1].map(|side| (side.median, side.max)), Some((20.0, 40.0)));
-        let times = row(&versus, "times").expect("of A it is known");
+        let times = row(&versus, "times that").expect("of A it is known");
+        assert_eq!(times.sides[0], Spread::of([1.0]));
+        let times = row(&versus, "times the").expect("of A it is known");
         assert_eq!((times.sides[0], times.sides[1]), (Spread::of([2.0]), None));
         assert!(row(&versus, "viewers that held").is_none(), "nobody sought it");
         let text = text(&versus);

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::cli::LoadArgs;
 use crate::error::BenchError;
-use crate::floor;
+use crate::floor::{Floor, Load};
 use crate::hosted::{self, Cores, Scratch};
 use crate::report::figures::Figures;
 use crate::report::versus::{self, Round, Side, VERSION, Versus};
@@ -76,11 +76,11 @@ pub async fn run(
             };
             blame(&mut versus.faults, &report, number, letter);
             let counts = !report.faults.iter().any(|fault| !fault.busy);
-            let floor_us = match counts {
+            let floor = match counts {
                 true => Some(cores.as_server(|| floor_of(&report))??),
                 false => None,
             };
-            pair[at] = Round { figures: Figures::of(&report), floor_us, counts };
+            pair[at] = Round { figures: Figures::of(&report), floor, counts };
         }
         versus.rounds.push(pair);
         if *interrupted.borrow() {
@@ -158,12 +158,13 @@ fn blame(faults: &mut Vec<Fault>, report: &Report, number: u32, letter: &str) {
     }
 }
 
-/// What kernel and cipher alone would cost for packets of that size, in trains of that length. A
+/// What kernel and cipher alone would cost for packets of that size, in trains of that length, and as often. A
 /// server that says nothing of trains is taken to send one by one.
-fn floor_of(report: &Report) -> Result<f64, BenchError> {
+fn floor_of(report: &Report) -> Result<Floor, BenchError> {
     let figures = Figures::of(report);
     let peers = usize::try_from(report.standing).unwrap_or(usize::MAX);
-    floor::cost(peers, figures.payload_bytes, figures.train.unwrap_or(1.0))
+    let (payload, rate) = (figures.payload_bytes, figures.packets_per_second);
+    Load { peers, payload, train: figures.train.unwrap_or(1.0), rate }.floor()
 }
 
 fn verdict(versus: &Versus, tolerate_busy: bool) -> Result<(), BenchError> {
