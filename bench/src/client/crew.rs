@@ -11,7 +11,7 @@ use mio::Waker;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::peer::Wanted;
-use crate::client::worker::{Command, News, PeerCommand, Snapshot, Worker};
+use crate::client::worker::{self, Command, News, PeerCommand, Snapshot, Worker};
 use crate::clock::Clock;
 use crate::error::BenchError;
 use crate::sink::pulse::longest;
@@ -71,9 +71,11 @@ impl Crew {
             Crew { lines: Vec::new(), threads: Vec::new(), next: AtomicUsize::new(0), clock };
         for index in 0..count.max(1) {
             let (commands, inbox) = channel();
-            let (worker, waker) = Worker::new(clock, inbox).map_err(BenchError::host("a poll"))?;
+            let (poll, waker) = worker::poll().map_err(BenchError::host("a poll"))?;
             let thread = std::thread::Builder::new().name(format!("{THREAD}{index}"));
-            let thread = thread.spawn(|| worker.run()).map_err(BenchError::host("a thread"))?;
+            let thread = thread
+                .spawn(move || Worker::new(clock, poll, inbox).run())
+                .map_err(BenchError::host("a thread"))?;
             crew.lines.push(Line { commands, waker });
             crew.threads.push(thread);
         }

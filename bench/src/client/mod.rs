@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | [`peer`] | one peer connection as a state machine without I/O |
 //! | [`ear`] | the media that it receives, and what it says about it |
-//! | [`worker`] | one thread: sockets, timers, and its peers |
+//! | [`door`] | sockets, and the addresses of peers behind them |
+//! | [`worker`] | one thread: timers, and its peers |
 //! | [`crew`] | all workers, and handles to their peers |
 
 pub mod crew;
+pub mod door;
 pub mod ear;
 pub mod peer;
 pub mod worker;

@@ -1,4 +1,4 @@
-//! One thread of the harness: a poll, a socket for each peer, lazy timers.
+//! One thread of the harness: a poll, its peers and their sockets, lazy timers.
 //!
 //! What came is stamped by the kernel, so that latency is the server's and the network's, however long the
 //! thread takes to read it. Whether it keeps up is judged by its CPU time (`proc`).
@@ -7,18 +7,16 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Commands, TryRecvError};
 use std::time::{Duration, Instant};
 
-use antipode_base::limits::{BENCH_CLIENTS_MAX, BENCH_SOCKET_BUFFER};
-use antipode_runtime::udp::{self, Datagram, Receiver};
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
-use socket2::Socket;
+use antipode_base::limits::BENCH_CLIENTS_MAX;
+use antipode_runtime::udp::{Datagram, Receiver, Sender};
+use mio::{Events, Poll, Token, Waker};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::client::door::{Doors, Seat};
 use crate::client::peer::{Peer, Stage, Wanted};
 use crate::clock::{Clock, Now, host_tag};
 use crate::sink::pulse::Pulses;
@@ -121,7 +119,7 @@ enum Told {
 struct Slot {
     name: String,
     peer: Peer,
-    socket: Socket,
+    seat: Seat,
     news: mpsc::Sender<News>,
     /// The earliest time that stands for it among the timers.
     scheduled: u64,
@@ -135,6 +133,10 @@ pub struct Worker {
     poll: Poll,
     commands: Commands<Command>,
     slots: Vec<Option<Box<Slot>>>,
+    doors: Doors,
+    sender: Sender,
+    /// Peers whose datagrams were just read.
+    touched: Vec<usize>,
     timers: BinaryHeap<Reverse<(u64, usize)>>,
     tallies: Tallies,
     /// Of peers that were closed.
@@ -145,28 +147,35 @@ pub struct Worker {
     pulses: Vec<Pulses>,
 }
 
+/// What a worker waits with, and what wakes it after a command.
+///
+/// # Errors
+/// No descriptors left.
+pub fn poll() -> io::Result<(Poll, Arc<Waker>)> {
+    let poll = Poll::new()?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+    Ok((poll, waker))
+}
+
 impl Worker {
-    /// A worker, and what wakes it after a command.
-    ///
-    /// # Errors
-    /// No descriptors left.
-    pub fn new(clock: Clock, commands: Commands<Command>) -> io::Result<(Self, Arc<Waker>)> {
-        let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-        let worker = Worker {
+    /// A worker. It stays on its thread.
+    pub fn new(clock: Clock, poll: Poll, commands: Commands<Command>) -> Self {
+        Worker {
             clock,
             host: host_tag(),
             poll,
             commands,
             slots: Vec::new(),
+            doors: Doors::default(),
+            sender: Sender::new(),
+            touched: Vec::new(),
             timers: BinaryHeap::new(),
             tallies: Tallies::new(),
             sent: 0,
             keyframe_requests: 0,
             unsent: 0,
             pulses: Vec::new(),
-        };
-        Ok((worker, waker))
+        }
     }
 
     /// Runs until it is told to stop.
@@ -190,11 +199,10 @@ impl Worker {
                 Err(_) => return,
                 Ok(()) => {}
             }
-            let readable = || events.iter().filter(|event| event.token() != WAKE);
-            busy = readable().count() >= BUSY;
-            for event in readable() {
+            for event in events.iter().filter(|event| event.token() != WAKE) {
                 self.read(event.token().0, &mut receiver);
             }
+            busy = self.answer() >= BUSY;
             told = self.obey();
             if told == Told::ToStop {
                 return;
@@ -204,24 +212,49 @@ impl Worker {
     }
 
     /// Takes all that one socket has.
-    fn read(&mut self, id: usize, receiver: &mut Receiver) {
+    fn read(&mut self, door: usize, receiver: &mut Receiver) {
+        let Some(door) = self.doors.get(door) else { return };
         loop {
-            let Some(Some(slot)) = self.slots.get_mut(id) else { return };
-            let Slot { peer, socket, .. } = &mut **slot;
-            let (clock, tallies, unsent) = (self.clock, &mut self.tallies, &mut self.unsent);
-            let mut send = |to, bytes: &[u8]| *unsent += u64::from(!send(socket, to, bytes));
             let take = |datagram: Datagram<'_>| {
-                peer.receive(clock.at(datagram.arrived), datagram, tallies, &mut send);
+                let Some(id) = door.peer(datagram.local) else { return };
+                let Some(Some(slot)) = self.slots.get_mut(id) else { return };
+                if self.touched.last() != Some(&id) {
+                    self.touched.push(id);
+                }
+                let Slot { peer, seat, .. } = &mut **slot;
+                let (sender, unsent) = (&mut self.sender, &mut self.unsent);
+                let mut send = |to, bytes: &[u8]| {
+                    *unsent += u64::from(sender.send(&door.socket, seat.from, to, bytes).is_err());
+                };
+                peer.receive(
+                    self.clock.at(datagram.arrived),
+                    datagram,
+                    &mut self.tallies,
+                    &mut send,
+                );
             };
-            match receiver.receive(&*socket, take) {
+            match receiver.receive(&door.socket, take) {
                 Ok(true) => {}
                 // An error of an earlier send, such as an ICMP refusal, leaves the rest to be read.
                 Err(error) if error.kind() != ErrorKind::WouldBlock => {}
-                Ok(false) | Err(_) => break,
+                Ok(false) | Err(_) => return,
             }
         }
-        self.with(id, |peer, now, mut send| peer.report(now, &mut send));
-        self.settle(id);
+    }
+
+    /// Lets those report to whom something came. Returns how many.
+    fn answer(&mut self) -> usize {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for id in &touched {
+            self.with(*id, |peer, now, mut send| peer.report(now, &mut send));
+            self.settle(*id);
+        }
+        let count = touched.len();
+        touched.clear();
+        self.touched = touched;
+        count
     }
 
     /// After a peer was changed: tells news and sets its timer.
@@ -287,9 +320,12 @@ impl Worker {
     ) {
         let Some(Some(slot)) = self.slots.get_mut(id) else { return };
         let now = self.clock.now();
-        let Slot { peer, socket, .. } = &mut **slot;
-        let unsent = &mut self.unsent;
-        let mut send = |to, bytes: &[u8]| *unsent += u64::from(!send(socket, to, bytes));
+        let Slot { peer, seat, .. } = &mut **slot;
+        let Some(door) = self.doors.get(seat.door) else { return };
+        let (sender, unsent) = (&mut self.sender, &mut self.unsent);
+        let mut send = |to, bytes: &[u8]| {
+            *unsent += u64::from(sender.send(&door.socket, seat.from, to, bytes).is_err());
+        };
         work(peer, now, &mut send);
     }
 
@@ -327,17 +363,15 @@ impl Worker {
         local: SocketAddr,
         news: mpsc::Sender<News>,
     ) -> io::Result<SocketAddr> {
-        let socket = udp::open(local, BENCH_SOCKET_BUFFER)?;
-        let local = socket.local_addr()?.as_socket().ok_or(ErrorKind::Unsupported)?;
-        let mut source = SourceFd(&socket.as_raw_fd());
-        self.poll.registry().register(&mut source, Token(id), Interest::READABLE)?;
+        let seat = self.doors.open(id, local, self.poll.registry())?;
+        let local = seat.local;
         let now = self.clock.now();
         let peer = Peer::new(local, self.host, now.instant).map_err(io::Error::other)?;
         if self.slots.len() <= id {
             self.slots.resize_with(id + 1, || None);
         }
         let told = (Stage::Connecting, false);
-        let slot = Slot { name, peer, socket, news, scheduled: u64::MAX, told };
+        let slot = Slot { name, peer, seat, news, scheduled: u64::MAX, told };
         self.slots[id] = Some(Box::new(slot));
         self.settle(id);
         Ok(local)
@@ -364,7 +398,7 @@ impl Worker {
         }
         self.tick(id);
         let Some(slot) = self.slots.get_mut(id).and_then(Option::take) else { return };
-        // The kernel forgets a closed descriptor by itself.
+        self.doors.leave(&slot.seat);
         retire(&slot.peer.streams, &mut self.tallies);
         let pulses = slot.peer.streams.pulses(&slot.name);
         if self.pulses.len() < PULSES_MAX && pulses.audio.or(pulses.video).is_some() {
@@ -397,16 +431,5 @@ impl Worker {
 fn retire(streams: &Streams, tallies: &mut Tallies) {
     for stream in streams.report("") {
         tallies.of(stream.codec).counts.add(&stream.counts);
-    }
-}
-
-/// Whether the kernel took it.
-fn send(socket: &Socket, to: SocketAddr, bytes: &[u8]) -> bool {
-    loop {
-        match socket.send_to(bytes, &to.into()) {
-            Ok(_) => return true,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return false,
-        }
     }
 }

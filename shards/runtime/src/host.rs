@@ -275,7 +275,7 @@ fn io_uring() -> Check {
 fn udp_buffers(media: SocketAddr) -> Check {
     let granted = || -> io::Result<(usize, usize)> {
         let socket = Socket::new(Domain::for_address(media), Type::DGRAM, Some(Protocol::UDP))?;
-        socket::grow_buffers(&socket)?;
+        socket::grow_buffers(&socket, socket::BUFFER_WANTED)?;
         // The kernel doubles what it grants, for its own book-keeping (socket(7)).
         Ok((socket.recv_buffer_size()? / 2, socket.send_buffer_size()? / 2))
     };

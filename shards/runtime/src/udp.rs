@@ -3,15 +3,16 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use antipode_core::{Transmit, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::net::socket::grow_buffers;
 use crate::net::sys;
-use crate::net::sys::batch::{RecvBatch, SendBatch};
+use crate::net::sys::batch::{Received, RecvBatch, SendBatch};
 use crate::net::trains::Train;
 
 /// Opens a socket that does not block, whose received datagrams the kernel joins where it can (UDP_GRO)
@@ -32,11 +33,27 @@ pub fn open(address: SocketAddr, buffer: usize) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// The same for a socket of many peers, which tells to which of the host's addresses a datagram was sent
+/// (IP_PKTINFO), with the bytes that its buffers take: `buffer` where the host grants that.
+///
+/// # Errors
+/// As above.
+pub fn open_for_many(address: SocketAddr, buffer: usize) -> io::Result<(Socket, usize)> {
+    let socket = open(address, buffer)?;
+    grow_buffers(&socket, buffer)?;
+    sys::set_int(socket.as_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+    // The kernel says twice what it was asked for (socket(7)).
+    let granted = socket.recv_buffer_size()? / 2;
+    Ok((socket, granted))
+}
+
 /// A datagram that came.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
     /// Who sent it; IPv4 is given as IPv4.
     pub source: SocketAddr,
+    /// To which address of the host, of a socket that tells.
+    pub local: Option<IpAddr>,
     /// What it carries.
     pub bytes: &'a [u8],
     /// When the kernel had it; where it does not say, when it was read.
@@ -68,10 +85,50 @@ impl Receiver {
                 continue;
             }
             for bytes in message.bytes.chunks(message.segment) {
-                take(Datagram { source: message.source, bytes, arrived: message.arrived });
+                let Received { source, local, arrived, .. } = message;
+                take(Datagram { source, local, bytes, arrived });
             }
         }
         Ok(count == antipode_base::limits::RECV_BATCH)
+    }
+}
+
+/// Sends datagrams one by one, each at once, by any number of sockets.
+pub struct Sender {
+    batch: SendBatch,
+    queue: VecDeque<Transmit>,
+}
+
+impl Sender {
+    /// A sender.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Sender { batch: SendBatch::new(false), queue: VecDeque::with_capacity(1) }
+    }
+
+    /// Sends one datagram, `from` that address of the host or one that the kernel chooses.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn send(
+        &mut self,
+        socket: &impl AsFd,
+        from: Option<IpAddr>,
+        destination: SocketAddr,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let mut buffer = self.queue.pop_front().map_or(Vec::new(), |last| last.bytes);
+        buffer.clear();
+        buffer.extend_from_slice(bytes);
+        let (transport, local) = (Transport::Udp, destination);
+        self.queue.push_back(Transmit { transport, local, destination, bytes: buffer });
+        let train = Train { first: 0, datagrams: 1, segment: 0, bytes: bytes.len() };
+        loop {
+            match self.batch.send(socket.as_fd(), &self.queue, &[train], |_| from) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => return sent.map(drop),
+            }
+        }
     }
 }
 

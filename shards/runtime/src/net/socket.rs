@@ -106,7 +106,7 @@ fn open_one(address: SocketAddr) -> io::Result<Socket> {
     let socket = plain(address)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
-    grow_buffers(&socket)?;
+    grow_buffers(&socket, BUFFER_WANTED)?;
     let fd = socket.as_fd();
     if address.is_ipv6() {
         sys::set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
@@ -124,14 +124,14 @@ fn open_one(address: SocketAddr) -> io::Result<Socket> {
 }
 
 /// A privileged process may pass net.core.rmem_max; any other gets what that allows.
-pub(crate) fn grow_buffers(socket: &Socket) -> io::Result<()> {
+pub(crate) fn grow_buffers(socket: &Socket, wanted: usize) -> io::Result<()> {
     let fd = socket.as_fd();
-    let wanted = BUFFER_WANTED as libc::c_int;
-    if sys::set_int(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, wanted).is_err() {
-        socket.set_recv_buffer_size(BUFFER_WANTED)?;
+    let forced = wanted as libc::c_int;
+    if sys::set_int(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, forced).is_err() {
+        socket.set_recv_buffer_size(wanted)?;
     }
-    if sys::set_int(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, wanted).is_err() {
-        socket.set_send_buffer_size(BUFFER_WANTED)?;
+    if sys::set_int(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, forced).is_err() {
+        socket.set_send_buffer_size(wanted)?;
     }
     Ok(())
 }
