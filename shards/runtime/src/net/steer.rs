@@ -157,7 +157,7 @@ impl Claims {
         let done = match standing {
             Standing::Validated => self.claim(address, u32::from(owner.0)),
             Standing::Settled => self.claim(address, u32::from(owner.0) | SETTLED as u32),
-            Standing::Gone => self.disclaim(address),
+            Standing::Gone => self.disclaim(owner, address),
         };
         // A missing entry costs a hop or a wake-up for each datagram, nothing else.
         if let Err(error) = done {
@@ -169,13 +169,25 @@ impl Claims {
         self.addresses.insert(&address_key(address), &value.to_ne_bytes())
     }
 
-    fn disclaim(&self, address: SocketAddr) -> io::Result<()> {
-        match self.addresses.remove(&address_key(address)) {
+    /// Another shard may have taken the address over meanwhile: then it keeps it.
+    fn disclaim(&self, owner: ShardId, address: SocketAddr) -> io::Result<()> {
+        let (key, mut value) = (address_key(address), [0; size_of::<u32>()]);
+        let gone = match self.addresses.get(&key, &mut value) {
+            Ok(()) if owner_of(u32::from_ne_bytes(value)) != owner => return Ok(()),
+            Ok(()) => self.addresses.remove(&key),
+            Err(error) => Err(error),
+        };
+        match gone {
             // The oldest entries make room for new ones: it may be gone already.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
     }
+}
+
+/// Whose an entry is; the rest of it says whether the address is settled.
+fn owner_of(value: u32) -> ShardId {
+    ShardId(value as u16)
 }
 
 fn address_map(entries: usize) -> io::Result<Map> {

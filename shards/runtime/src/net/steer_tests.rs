@@ -175,8 +175,11 @@ fn steers_by_claim(group: &Group, targets: &[SocketAddr]) {
             let other = (shard + 1) % SHARDS;
             peer.send(&named(&format!("{other:02x}cd:peer"))).expect("send");
             assert_eq!(receiver(group), other);
+            claims.follow(ShardId(other as u16), address, Standing::Gone);
+            peer.send(&[0x80]).expect("send");
+            assert_eq!(receiver(group), shard, "who had it before has no say any more");
             claims.follow(owner, address, Standing::Gone);
-            claims.disclaim(address).expect("that it is gone is what was asked for");
+            claims.disclaim(owner, address).expect("that it is gone is what was asked for");
             peer.send(&own).expect("send");
             assert_eq!(receiver(group), shard, "whoever is there now is a newcomer");
             peer.send(&[0x80]).expect("send");

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use super::check;
 
 const BPF_MAP_CREATE: c_int = 0;
+const BPF_MAP_LOOKUP_ELEM: c_int = 1;
 const BPF_MAP_UPDATE_ELEM: c_int = 2;
 const BPF_MAP_DELETE_ELEM: c_int = 3;
 const BPF_PROG_LOAD: c_int = 5;
@@ -114,6 +115,17 @@ impl Map {
     /// The descriptor, as programs name their maps.
     pub(crate) fn raw(&self) -> i32 {
         self.fd.as_raw_fd()
+    }
+
+    /// Reads an entry into `value`.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub(crate) fn get(&self, key: &[u8], value: &mut [u8]) -> io::Result<()> {
+        assert!(key.len() == self.key_bytes && value.len() == self.value_bytes, "sizes of the map");
+        let attributes = self.element(key, value.as_mut_ptr() as u64);
+        // SAFETY: as below, but that the value is written: it is borrowed for that until the call returns.
+        unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &attributes) }.map(drop)
     }
 
     /// Adds or replaces.
