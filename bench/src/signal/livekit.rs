@@ -262,9 +262,12 @@ impl<'a> Session<'a> {
         sent.map_err(|error| BenchError::Ended(error.to_string()))
     }
 
+    /// In both forms, as the SDKs do it for older servers' sake.
     async fn ping(&mut self) -> Result<(), BenchError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.say(Ask::Ping(now.as_millis() as i64)).await
+        let timestamp = now.as_millis() as i64;
+        self.say(Ask::Ping(timestamp)).await?;
+        self.say(Ask::PingReq(proto::Ping { timestamp, rtt: 0 })).await
     }
 
     async fn leave(&mut self) -> Result<(), BenchError> {

@@ -96,6 +96,7 @@ async fn close_with(socket: &mut WebSocket, close: CloseFrame) {
 async fn talk(socket: &mut WebSocket, ticket: &mut Ticket, stop: &CancellationToken) -> End {
     let rate = MessageRate::new();
     let mut silent_at = Instant::now() + SIGNAL_PING_TIMEOUT;
+    let mut unsent = false;
     loop {
         let step = tokio::select! {
             // The actor stops by the same token and drops its ends: that it stops comes first.
@@ -113,8 +114,19 @@ async fn talk(socket: &mut WebSocket, ticket: &mut Ticket, stop: &CancellationTo
                     None => Err(End::Peer),
                     Some(Err(error)) => Err(end_of(&error)),
                     Some(Ok(_)) if !rate.check() => Err(End::Fault(Refused::TooManyMessages)),
-                    Some(Ok(message)) => receive(socket, ticket, message).await,
+                    Some(Ok(message)) => match receive(socket, ticket, message).await {
+                        Ok(answered) => {
+                            unsent |= answered;
+                            Ok(())
+                        }
+                        Err(end) => Err(end),
+                    },
                 }
+            }
+            // Clients ping in two forms at once: what was asked together is answered together.
+            () = std::future::ready(()), if unsent => {
+                unsent = false;
+                in_time(socket.flush()).await
             }
         };
         if let Err(end) = step {
@@ -124,7 +136,11 @@ async fn talk(socket: &mut WebSocket, ticket: &mut Ticket, stop: &CancellationTo
 }
 
 async fn send(socket: &mut WebSocket, message: Bytes) -> Result<(), End> {
-    match timeout(SEND_TIMEOUT, write(socket, message)).await {
+    in_time(write(socket, message)).await
+}
+
+async fn in_time(sent: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
+    match timeout(SEND_TIMEOUT, sent).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::Peer),
         Err(_) => Err(End::Fault(Refused::SlowReader)),
@@ -146,33 +162,42 @@ where
     socket.send(Message::Frame(Frame::message(message, OpCode::Data(kind), true))).await
 }
 
-async fn receive(socket: &mut WebSocket, ticket: &Ticket, message: Message) -> Result<(), End> {
+/// Returns whether there is an answer in the socket's buffer.
+async fn receive(socket: &mut WebSocket, ticket: &Ticket, message: Message) -> Result<bool, End> {
     let bytes = match message {
         Message::Binary(bytes) => bytes,
         Message::Text(_) => return Err(End::Text),
         Message::Close(_) => return Err(End::Peer),
         // The library answers pings itself, and puts frames together.
-        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
+        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(false),
     };
     let now_ms = || read_clocks().unix_us / 1_000;
     match decode::frame(&bytes).map_err(|_| End::Fault(Refused::BadMessage))? {
-        Inbound::Ping(_) => send(socket, encode::pong(now_ms())).await,
+        Inbound::Ping(_) => answer(socket, encode::pong(now_ms())).await,
         Inbound::PingReq(client_ms) => {
-            let pong = encode::pong_response(client_ms, now_ms());
-            send(socket, pong).await
+            answer(socket, encode::pong_response(client_ms, now_ms())).await
         }
         Inbound::Nothing(what) => {
             tracing::trace!(client = ticket.client.0, what, "message ignored");
-            Ok(())
+            Ok(false)
         }
         Inbound::Request(request) => {
             if ticket.request(request).await {
-                Ok(())
+                Ok(false)
             } else {
                 Err(End::Stopping)
             }
         }
     }
+}
+
+/// Leaves it in the socket's buffer, as long as there is room ([`super::upgrade::config`]).
+async fn answer<S>(socket: &mut WebSocketStream<S>, pong: Bytes) -> Result<bool, End>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let frame = Frame::message(pong, OpCode::Data(Data::Binary), true);
+    in_time(socket.feed(Message::Frame(frame))).await.map(|()| true)
 }
 
 /// What an error of the WebSocket library means.
@@ -186,6 +211,7 @@ fn end_of(error: &Error) -> End {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::poll;
     use tokio::io::{AsyncReadExt, duplex};
     use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -219,6 +245,23 @@ mod tests {
         assert_eq!(wire[..4], [0x02, 126, 0x10, 0], "binary, and more follows");
         assert_eq!(wire[frame..frame + 4], [0x00, 126, 0x10, 0], "more of it");
         assert_eq!(wire[2 * frame..], [0x80, 1, 7], "the end of it");
+    }
+
+    #[tokio::test]
+    async fn answers_to_both_pings_leave_together() {
+        let (ours, mut theirs) = duplex(1_024);
+        let mut socket = WebSocketStream::from_raw_socket(ours, Role::Server, Some(config())).await;
+        let now_ms = 1_796_000_000_000;
+        let pongs = [encode::pong(now_ms), encode::pong_response(now_ms - 20, now_ms)];
+        for pong in &pongs {
+            assert_eq!(answer(&mut socket, pong.clone()).await, Ok(true));
+        }
+        let mut wire = [0; 128];
+        assert!(poll!(Box::pin(theirs.read(&mut wire))).is_pending(), "they wait for each other");
+        in_time(socket.flush()).await.unwrap();
+        let read = theirs.read(&mut wire).await.unwrap();
+        let frame = |pong: &Bytes| [&[0x82, pong.len() as u8], &pong[..]].concat();
+        assert_eq!(wire[..read], pongs.each_ref().map(frame).concat());
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! axum's own upgrade hides the frames, and [`super::socket`] sends long messages in several.
 
-use antipode_base::limits::{SIGNAL_MESSAGE_MAX, SIGNAL_READ_BUFFER};
+use antipode_base::limits::{SIGNAL_ANSWERS_BUFFER, SIGNAL_MESSAGE_MAX, SIGNAL_READ_BUFFER};
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::header::{
@@ -90,8 +90,8 @@ impl Upgrade {
 pub(super) fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(SIGNAL_READ_BUFFER)
-        // Each frame is written at once: the buffer grows no longer than the longest.
-        .write_buffer_size(0)
+        // Only answers to pings stand here for a moment: the buffer grows hardly longer than the longest frame.
+        .write_buffer_size(SIGNAL_ANSWERS_BUFFER)
         .max_message_size(Some(SIGNAL_MESSAGE_MAX))
         // Checked at the frame's head, before its body is read.
         .max_frame_size(Some(SIGNAL_MESSAGE_MAX))
