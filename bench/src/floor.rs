@@ -6,8 +6,9 @@
 //! sockets that nobody reads: the kernel delivers until they are full and then drops, which costs the
 //! sender about the same.
 //!
-//! Without a pause all that is touched stays in the caches. A load leaves pauses, after which keys, buffers and what
-//! the kernel has of a peer are in main memory again: `--every` sleeps between two rounds as a server does.
+//! Without a pause all that is touched stays in the caches. A load leaves pauses, after which keys, buffers
+//! and what the kernel has of a peer are in main memory again: `--every` sleeps between two rounds as a
+//! server does.
 
 use std::fmt::Write as _;
 use std::hint::black_box;

@@ -1,8 +1,8 @@
 //! Where a thread's peers are reached.
 //!
-//! On loopback many peers stand behind one socket, each at an address of its own (127.0.0.0/8). What the kernel
-//! keeps of a receiver is touched by the sender there, once for each socket, which no network asks of a
-//! server. Anywhere else a host has few addresses, and each peer has a socket of its own.
+//! On loopback many peers stand behind one socket, each at an address of its own (127.0.0.0/8). What the
+//! kernel keeps of a receiver is touched by the sender there, once for each socket, which no network asks of
+//! a server. Anywhere else a host has few addresses, and each peer has a socket of its own.
 //!
 //! ```text
 //!   127.0.0.1:40000  peer 7 --+

@@ -158,8 +158,8 @@ fn blame(faults: &mut Vec<Fault>, report: &Report, number: u32, letter: &str) {
     }
 }
 
-/// What kernel and cipher alone would cost for packets of that size, in trains of that length, and as often. A
-/// server that says nothing of trains is taken to send one by one.
+/// What kernel and cipher alone would cost for packets of that size, in trains of that length, and as often.
+/// A server that says nothing of trains is taken to send one by one.
 fn floor_of(report: &Report) -> Result<Floor, BenchError> {
     let figures = Figures::of(report);
     let peers = usize::try_from(report.standing).unwrap_or(usize::MAX);

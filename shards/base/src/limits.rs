@@ -338,8 +338,8 @@ pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What one client's socket of the harness holds in each direction: half a second of 4 Mbit/s.
 pub const BENCH_SOCKET_BUFFER: usize = 256 * 1024;
-/// What a socket of the harness holds that is for many clients, if the host grants it: so many times the above
-/// is the number of clients behind it.
+/// What a socket of the harness holds that is for many clients, if the host grants it: how many times the
+/// above that is, so many clients it is for.
 pub const BENCH_DOOR_BUFFER: usize = 64 * 1024 * 1024;
 /// Addresses of loopback behind one socket of the harness, one after the other.
 pub const BENCH_DOOR_ADDRESSES_MAX: usize = 60_000;

@@ -90,7 +90,8 @@ impl Upgrade {
 pub(super) fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(SIGNAL_READ_BUFFER)
-        // Only answers to pings stand here for a moment: the buffer grows hardly longer than the longest frame.
+        // Only answers to pings stand here for a moment: the buffer grows hardly longer than the longest
+        // frame.
         .write_buffer_size(SIGNAL_ANSWERS_BUFFER)
         .max_message_size(Some(SIGNAL_MESSAGE_MAX))
         // Checked at the frame's head, before its body is read.
