@@ -283,7 +283,7 @@ impl Egress {
     ) -> Result<Transmit, DropReason> {
         let Leaving { slot, types, rewrite, packet, padding } = *leaving;
         let kind = packet.codec.kind();
-        let measured = self.is_measured(kind, now);
+        let measured = self.note_kind(kind, now);
         let (Some(seal), Some(path)) = (&mut self.seal, self.path) else {
             return Err(DropReason::NotConnected);
         };
@@ -339,9 +339,9 @@ impl Egress {
         Ok(path.transmit(bytes))
     }
 
-    /// Whether it matters when a packet of this kind arrives. Of sound alone nothing is held back, whatever
-    /// the path carries, and ten reports a second of each listener cost a quarter of what it hears.
-    fn is_measured(&mut self, kind: Kind, now: Instant) -> bool {
+    /// Takes note that such a packet goes out; returns whether it matters when it arrives. Of sound alone
+    /// nothing is held back, whatever the path carries, and the reports cost a tenth of what is heard.
+    fn note_kind(&mut self, kind: Kind, now: Instant) -> bool {
         if kind == Kind::Video {
             self.pictures_at = Some(now);
         }

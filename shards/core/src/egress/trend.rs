@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// Packets sent within this of a group's first belong to it.
 const GROUP: Duration = Duration::from_millis(5);
+/// After such a pause it begins anew: queues are empty by then, and two clocks drift apart by milliseconds a
+/// minute, which would look like a queue that grows.
+const PAUSE: Duration = Duration::from_secs(2);
 /// Points of the line.
 const WINDOW: usize = 20;
 /// Weight of the past in the smoothed sum.
@@ -98,7 +101,13 @@ impl Trend {
         if sent < current.sent_first {
             return None;
         }
-        if sent.duration_since(current.sent_first) <= GROUP {
+        let since = sent.duration_since(current.sent_first);
+        if since > PAUSE {
+            self.forget();
+            self.current = Some(group);
+            return None;
+        }
+        if since <= GROUP {
             current.sent_last = sent;
             current.arrived_last_us = current.arrived_last_us.max(arrived_us);
             return None;
@@ -209,5 +218,20 @@ mod tests {
         assert!(first < 30, "noticed after {first} groups");
         let under = run(60, -2.0, |_| 0.0);
         assert!(under.contains(&Usage::Under));
+    }
+
+    #[test]
+    fn clocks_that_drifted_apart_in_a_pause_are_no_queue() {
+        let start = Instant::now();
+        let mut trend = Trend::default();
+        let half_an_hour = Duration::from_secs(1_800);
+        for n in 0..200 {
+            let later = if n < 50 { Duration::ZERO } else { half_an_hour };
+            let sent = start + later + Duration::from_millis(20) * n;
+            // 50 in a million.
+            let arrived = sent.duration_since(start).as_micros() as i64 * 20_001 / 20_000;
+            assert_ne!(trend.take(sent, arrived), Some(Usage::Over), "group {n}");
+            assert!(trend.queue_ms() < 1.0, "group {n}: {}", trend.queue_ms());
+        }
     }
 }
