@@ -16,7 +16,7 @@ use antipode_runtime::udp::{Datagram, Receiver, Sender};
 use mio::{Events, Poll, Token, Waker};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::client::door::{Doors, Seat};
+use crate::client::door::{Door, Doors, Seat};
 use crate::client::peer::{Peer, Stage, Wanted};
 use crate::clock::{Clock, Now, host_tag};
 use crate::sink::pulse::Pulses;
@@ -222,10 +222,7 @@ impl Worker {
                     self.touched.push(id);
                 }
                 let Slot { peer, seat, .. } = &mut **slot;
-                let (sender, unsent) = (&mut self.sender, &mut self.unsent);
-                let mut send = |to, bytes: &[u8]| {
-                    *unsent += u64::from(sender.send(&door.socket, seat.from, to, bytes).is_err());
-                };
+                let mut send = by(door, seat, &mut self.sender, &mut self.unsent);
                 peer.receive(
                     self.clock.at(datagram.arrived),
                     datagram,
@@ -322,11 +319,7 @@ impl Worker {
         let now = self.clock.now();
         let Slot { peer, seat, .. } = &mut **slot;
         let Some(door) = self.doors.get(seat.door) else { return };
-        let (sender, unsent) = (&mut self.sender, &mut self.unsent);
-        let mut send = |to, bytes: &[u8]| {
-            *unsent += u64::from(sender.send(&door.socket, seat.from, to, bytes).is_err());
-        };
-        work(peer, now, &mut send);
+        work(peer, now, &mut by(door, seat, &mut self.sender, &mut self.unsent));
     }
 
     /// Does what it was told, for some time.
@@ -425,6 +418,16 @@ impl Worker {
                 .collect(),
         }
     }
+}
+
+/// How a peer sends; what the kernel does not take is counted.
+fn by(
+    door: &Door,
+    seat: &Seat,
+    sender: &mut Sender,
+    unsent: &mut u64,
+) -> impl FnMut(SocketAddr, &[u8]) {
+    |to, bytes| *unsent += u64::from(sender.send(&door.socket, seat.from, to, bytes).is_err())
 }
 
 /// The counts of a closed peer's streams stay in the sums.

@@ -114,13 +114,9 @@ async fn talk(socket: &mut WebSocket, ticket: &mut Ticket, stop: &CancellationTo
                     None => Err(End::Peer),
                     Some(Err(error)) => Err(end_of(&error)),
                     Some(Ok(_)) if !rate.check() => Err(End::Fault(Refused::TooManyMessages)),
-                    Some(Ok(message)) => match receive(socket, ticket, message).await {
-                        Ok(answered) => {
-                            unsent |= answered;
-                            Ok(())
-                        }
-                        Err(end) => Err(end),
-                    },
+                    Some(Ok(message)) => receive(socket, ticket, message)
+                        .await
+                        .map(|answered| unsent |= answered),
                 }
             }
             // Clients ping in two forms at once: what was asked together is answered together.
