@@ -8,9 +8,6 @@ import { pause, until } from './lib/wait.mjs';
 
 /** The longest time without a frame while signaling is away and comes back. */
 const PAUSE_MS_MAX = 500;
-/** Before the blow: how long the picture must have run without a pause as long as CALM_PAUSE_MS. */
-const CALM_MS = 2_000;
-const CALM_PAUSE_MS = 250;
 /** From the death of the node to moving pictures. */
 const REVIVAL_MS_MAX = 10_000;
 /** How long pictures are watched after everything is back. */
@@ -35,19 +32,6 @@ async function twoInACall({ server, browser, another }, params) {
   return [alice, bob];
 }
 
-/**
- * Notes the frames of `identity` from a moment on at which they have come evenly for a while: what
- * is measured afterwards is the blow, not an encoder that has just started or a machine that has
- * better things to do.
- */
-function calm(guest, identity) {
-  return until(`${guest.name} has an even picture`, async () => {
-    await guest.noteFrames(identity);
-    await pause(CALM_MS);
-    return (await guest.pauses()).longest < CALM_PAUSE_MS;
-  }, 30_000);
-}
-
 /** The page noticed that something was gone, and it is back in the room. */
 function isBack(guest) {
   return guest.until('is back in the room', () => {
@@ -62,7 +46,7 @@ for (const [path, params] of [['/rtc/v1', {}], ['/rtc', { v0: '1' }]]) {
     const [alice, bob] = await twoInACall(stage, params);
     const tracks = [await alice.published(), await bob.published()];
     const node = server.pidOf('node');
-    for (const [viewer, seen] of [[alice, bob], [bob, alice]]) await calm(viewer, await seen.identity());
+    for (const [viewer, seen] of [[alice, bob], [bob, alice]]) await viewer.calm(await seen.identity());
 
     await server.murder('signal');
     await Promise.all([isBack(alice), isBack(bob)]);

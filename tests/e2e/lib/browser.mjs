@@ -2,6 +2,7 @@
 
 import { chromium } from 'playwright-core';
 
+import { calm, noteFrames, pauses } from './frames.mjs';
 import { until } from './wait.mjs';
 
 const FLAGS = [
@@ -12,6 +13,9 @@ const FLAGS = [
   '--allow-loopback-in-peer-connection',
   '--autoplay-policy=no-user-gesture-required',
 ];
+
+/** The element in which a page shows the camera of `identity`. */
+const cameraOf = (identity) => `.tile[data-identity="${identity}"][data-source="camera"] video`;
 
 /** Flags, and an object first when something else than flags is to be told to the launcher. */
 export function launch(...more) {
@@ -110,31 +114,18 @@ class Guest {
   }
 
   /** Starts to note when frames of `identity` reach the screen; `pauses` reads the notes. */
-  async noteFrames(identity) {
-    await this.page.evaluate((who) => {
-      const video = document.querySelector(`.tile[data-identity="${who}"][data-source="camera"] video`);
-      const notes = { count: 0, last: performance.now(), longest: 0 };
-      window.frameNotes = notes;
-      const note = () => {
-        // Another call has taken over.
-        if (window.frameNotes !== notes) return;
-        const now = performance.now();
-        if (notes.count > 0) notes.longest = Math.max(notes.longest, now - notes.last);
-        notes.last = now;
-        notes.count += 1;
-        video.requestVideoFrameCallback(note);
-      };
-      video.requestVideoFrameCallback(note);
-    }, identity);
-    await this.until('has a first noted frame', () => window.frameNotes.count > 0);
+  noteFrames(identity) {
+    return noteFrames(this.page, cameraOf(identity));
   }
 
-  /** How many frames were shown since `noteFrames`, and the longest wait for one, in ms. */
+  /** The same from a moment on at which they have come evenly for a while. */
+  calm(identity) {
+    return calm(this.page, cameraOf(identity));
+  }
+
+  /** How many frames were shown since they are noted, and the longest wait for one, in ms. */
   pauses() {
-    return this.page.evaluate(() => {
-      const { count, last, longest } = window.frameNotes;
-      return { count, longest: Math.max(longest, performance.now() - last) };
-    });
+    return pauses(this.page);
   }
 
   /** Keeps every data packet that comes; `packets` reads them. */

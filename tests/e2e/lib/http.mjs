@@ -1,5 +1,6 @@
 // Publishers and players that know nothing but RTCPeerConnection and fetch.
 
+import { calm, pauses } from './frames.mjs';
 import { until } from './wait.mjs';
 
 /** A page of the server's own origin, with the functions below in it. */
@@ -103,7 +104,7 @@ function install() {
       if (row.type === 'inbound-rtp') {
         Object.assign(rows[row.kind], {
           frames: row.framesDecoded, width: row.frameWidth, height: row.frameHeight,
-          energy: row.totalAudioEnergy, ssrc: row.ssrc, freezes: row.freezeCount,
+          energy: row.totalAudioEnergy, ssrc: row.ssrc,
         });
       }
       if (row.type === 'outbound-rtp' && row.rid) (rows.sent ??= {})[row.rid] = row.framesEncoded;
@@ -159,6 +160,15 @@ class HttpPeer {
       if (now - start >= frames) return true;
       throw new Error(`${now - start} frames`);
     }, ms);
+  }
+
+  /** Notes frames from a moment on at which they have come evenly for a while; `pauses` reads the notes. */
+  calm() {
+    return calm(this.page, 'video');
+  }
+
+  pauses() {
+    return pauses(this.page);
   }
 
   /** A request on the resource of this page, by its token or another. */
