@@ -26,6 +26,11 @@ pub const RIDS: [&str; 3] = ["q", "h", "f"];
 const STEP: Duration = Duration::from_millis(1);
 /// How often a transport may want to go on at once.
 const ROUNDS_MAX: u32 = 16;
+/// From one check of a settled path to the next, as libwebrtc has it
+/// (`stable_writable_connection_ping_interval`).
+const CHECK_EVERY: Duration = Duration::from_millis(2_500);
+/// The type of a check (RFC 8489 §5).
+const BINDING_REQUEST: [u8; 2] = [0, 1];
 /// Repeats are sought among so many packets of a layer.
 const SEND_BUFFER: usize = 1_024;
 
@@ -86,6 +91,8 @@ pub struct Peer {
     ear: Option<Ear>,
     /// Where the last packet came from.
     remote: Option<SocketAddr>,
+    /// Where its transport sends all but checks, since the last description.
+    chosen: Option<SocketAddr>,
     written: Vec<Written>,
     /// When the transport wants to go on.
     deadline: Instant,
@@ -102,15 +109,16 @@ impl Peer {
     /// # Errors
     /// The address is none that ICE takes.
     pub fn new(local: SocketAddr, host: u32, now: Instant) -> Result<Self, String> {
-        let mut rtc = Rtc::builder()
+        let mut config = Rtc::builder()
             .set_crypto_provider(Arc::new(keys::provider()))
             .set_rtp_mode(true)
             .clear_codecs()
             .enable_opus(true, false)
             .enable_vp8(true)
             .enable_h264(true)
-            .set_send_buffer_video(SEND_BUFFER)
-            .build(now);
+            .set_send_buffer_video(SEND_BUFFER);
+        config.set_max_stun_rto(CHECK_EVERY);
+        let mut rtc = config.build(now);
         let candidate = Candidate::host(local, "udp").map_err(|error| error.to_string())?;
         rtc.add_local_candidate(candidate);
         Ok(Peer {
@@ -124,6 +132,7 @@ impl Peer {
             section: None,
             ear: None,
             remote: None,
+            chosen: None,
             written: Vec::new(),
             deadline: now,
             born: now,
@@ -219,6 +228,7 @@ impl Peer {
     /// What a description says is for the ear too, and the transport goes on with it.
     fn learn(&mut self) {
         self.deadline = self.born;
+        self.chosen = None;
         if let Some(ear) = &mut self.ear {
             ear.learn(&self.rtc, self.section);
         }
@@ -375,7 +385,11 @@ impl Peer {
                     self.deadline = due.max(now.instant + STEP);
                     break;
                 }
-                Ok(Output::Transmit(transmit)) => send(transmit.destination, &transmit.contents),
+                Ok(Output::Transmit(transmit)) => {
+                    if self.keeps(transmit.destination, &transmit.contents) {
+                        send(transmit.destination, &transmit.contents);
+                    }
+                }
                 Ok(Output::Event(event)) => self.event(event),
                 Err(_) => self.stage = Stage::Closed,
             }
@@ -386,6 +400,16 @@ impl Peer {
         if !self.rtc.is_alive() {
             self.stage = Stage::Closed;
         }
+    }
+
+    /// Once a path is chosen the others are not checked any more: SDKs prune what leaves by the same
+    /// network, and str0m would check each for ever.
+    fn keeps(&mut self, destination: SocketAddr, bytes: &[u8]) -> bool {
+        let check = bytes.starts_with(&BINDING_REQUEST);
+        if self.stage == Stage::Connected && !check {
+            self.chosen = Some(destination);
+        }
+        !check || self.chosen.is_none_or(|chosen| chosen == destination)
     }
 
     fn event(&mut self, event: Event) {

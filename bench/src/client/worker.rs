@@ -31,6 +31,10 @@ const PULSES_MAX: usize = BENCH_CLIENTS_MAX as usize;
 /// comes before. Whoever wakes it pays for that, and on loopback that is the server: a card does not.
 const BUSY: usize = 4;
 const NAP: Duration = Duration::from_micros(500);
+/// One that was told nothing for so long has no peer that waits to join, and naps always, and longer: to wake
+/// it would be most of what a server with a thousand idle sessions does.
+const CALM: Duration = Duration::from_secs(1);
+const LONG_NAP: Duration = Duration::from_millis(2);
 /// A thread does what it is told for so long before it looks at its sockets: descriptions of a large meeting
 /// take milliseconds each, and handshakes of others should not wait for all of them.
 const OBEYS: Duration = Duration::from_millis(2);
@@ -145,6 +149,8 @@ pub struct Worker {
     unsent: u64,
     /// Of peers that were closed since counting began.
     pulses: Vec<Pulses>,
+    /// When a peer was told something last.
+    told_at: Instant,
 }
 
 /// What a worker waits with, and what wakes it after a command.
@@ -175,6 +181,7 @@ impl Worker {
             keyframe_requests: 0,
             unsent: 0,
             pulses: Vec::new(),
+            told_at: Instant::now(),
         }
     }
 
@@ -187,10 +194,11 @@ impl Worker {
             let now = self.clock.now().ns;
             let due = self.timers.peek().map(|Reverse((due, _))| due.saturating_sub(now));
             let mut wait = due.map_or(IDLE, |ns| Duration::from_nanos(ns).min(IDLE));
+            let calm = self.told_at.elapsed() > CALM;
             if told == Told::Part {
                 wait = Duration::ZERO;
-            } else if busy {
-                std::thread::sleep(wait.min(NAP));
+            } else if busy || calm {
+                std::thread::sleep(wait.min(if calm { LONG_NAP } else { NAP }));
                 wait = Duration::ZERO;
             }
             match self.poll.poll(&mut events, Some(wait)) {
@@ -333,7 +341,10 @@ impl Worker {
                     // An owner that is gone leaves a peer that nobody talks to.
                     let _ = reply.send(self.open(id, name, local, news));
                 }
-                Ok(Command::Peer(id, command)) => self.command(id, command),
+                Ok(Command::Peer(id, command)) => {
+                    self.told_at = Instant::now();
+                    self.command(id, command);
+                }
                 Ok(Command::Reset) => {
                     self.tallies = Tallies::new();
                     self.pulses.clear();
