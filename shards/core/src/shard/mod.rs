@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use antipode_base::ids::{IdMap, RoomId, SessionId, ShardId};
+use antipode_base::ids::{IdMap, RoomId, SessionId, ShardId, TrackId};
 use antipode_base::limits::{LEVEL_INTERVAL, TURN_TIMERS_MAX};
 use antipode_base::stats::ShardStats;
 use antipode_relay::parcel::{Addressed, Note, Parcel};
@@ -75,7 +75,7 @@ const PASSES: u8 = 2;
 pub struct Shard {
     config: ShardConfig,
     setup: SessionSetup,
-    /// Boxed: the table grows, and they are 15 KiB each.
+    /// Boxed: the table grows, and they are 12 KiB each.
     sessions: Slab<Box<Session>>,
     by_id: IdMap<SessionId, usize>,
     rooms: IdMap<RoomId, Room>,
@@ -90,6 +90,8 @@ pub struct Shard {
     dirty: Vec<usize>,
     /// How far it has come with that.
     ending: Ending,
+    /// Who may be sent which track from now on.
+    beginners: VecDeque<(usize, SessionId, TrackId)>,
     /// Sessions that could not be sealed for.
     faulty: Vec<usize>,
     counters: ShardStats,
@@ -123,6 +125,7 @@ impl Shard {
             addresses: VecDeque::new(),
             dirty: Vec::new(),
             ending: Ending::default(),
+            beginners: VecDeque::new(),
             faulty: Vec::new(),
             counters: ShardStats::default(),
             grants: Vec::new(),
@@ -150,7 +153,7 @@ impl Shard {
             match reason {
                 Reason::Session(key, id) => self.session_due(key, id, now),
                 Reason::Keyframe(track, layer) => self.keyframe_due(track, layer, now),
-                Reason::Begin(key, id, track) => self.begin_due(key, id, track, now),
+                Reason::Begin(key, id, track) => self.beginners.push_back((key, id, track)),
                 Reason::Demand(track) => self.demand_due(track),
                 Reason::Levels => self.levels_due(now),
             }
@@ -158,11 +161,11 @@ impl Shard {
         self.ending = Ending { now: Some(now), next: 0, until: 0, passes: PASSES };
     }
 
-    /// Seals what the next viewer gets, and when all have theirs, drains the next dirty session. `false`: all
-    /// is done.
+    /// Seals what the next viewer gets, and when all have theirs, lets the next one begin, and then drains the
+    /// next dirty session. `false`: all is done.
     fn end_next(&mut self) -> bool {
         let Some(now) = self.ending.now else { return false };
-        if self.fan_out(now) {
+        if self.fan_out(now) || self.begin_next(now) {
             return true;
         }
         self.end_faulty(now);

@@ -187,16 +187,23 @@ impl Shard {
     /// Lets packets of a track flow when the client knows of its section. A connection that was there
     /// before the description would else be faster than it, and the client would lose the first keyframe.
     fn begin_after(&mut self, key: usize, track: TrackId, announced: Instant, now: Instant) {
-        let at = announced + DESCRIBED;
+        let (at, id) = (announced + DESCRIBED, self.sessions[key].id);
         if now >= at {
-            self.begin_due(key, self.sessions[key].id, track, now);
+            self.beginners.push_back((key, id, track));
         } else {
-            self.timers.set(at, Reason::Begin(key, self.sessions[key].id, track));
+            self.timers.set(at, Reason::Begin(key, id, track));
         }
     }
 
-    pub(super) fn begin_due(&mut self, key: usize, id: SessionId, track: TrackId, now: Instant) {
-        self.catch_up(now);
+    /// Lets the next one begin whose time has come, when the others have all of this turn. `false`: there is
+    /// none. Each gets what came since a keyframe, so what was sealed for one is to leave before the next.
+    pub(super) fn begin_next(&mut self, now: Instant) -> bool {
+        let Some((key, id, track)) = self.beginners.pop_front() else { return false };
+        self.begin(key, id, track, now);
+        true
+    }
+
+    fn begin(&mut self, key: usize, id: SessionId, track: TrackId, now: Instant) {
         let Some(session) = self.sessions.get(key).filter(|session| session.id == id) else {
             return;
         };

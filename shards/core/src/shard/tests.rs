@@ -1,5 +1,6 @@
 //! A shard and real clients (str0m on their side too) in memory, without time passing by itself.
 
+mod beginners;
 mod descriptors;
 mod paths;
 mod player;
@@ -77,6 +78,8 @@ struct Scene {
     addresses: Vec<(SocketAddr, Standing)>,
     /// Whether sessions are opened for peers with RSA keys.
     rsa: bool,
+    /// The most datagrams that the shard had sealed at once.
+    outbox_max: usize,
 }
 
 fn session(n: usize) -> SessionId {
@@ -107,6 +110,7 @@ impl Scene {
             parcels: vec![],
             addresses: vec![],
             rsa: false,
+            outbox_max: 0,
         }
     }
 
@@ -206,6 +210,7 @@ impl Scene {
             let mut quiet = true;
             while let Some(output) = self.shard.poll() {
                 quiet = false;
+                self.outbox_max = self.outbox_max.max(self.shard.fx.outbox.len() + 1);
                 match output {
                     Output::Transmit(transmit) => {
                         let peer = (transmit.transport, transmit.destination);
