@@ -12,16 +12,13 @@ const SECTIONS_MAX: usize = SUBSCRIPTIONS_PER_SESSION_MAX + TRACKS_PER_SESSION_M
 const TELLING: [&str; 6] =
     ["apt", "packetization-mode", "profile", "profile-id", "profile-level-id", "tier-flag"];
 
+/// RFC 3550 §5.1: seven bits.
+const PAYLOAD_TYPE_MAX: u8 = 127;
+
 /// What each payload type means to the client. It must be one and the same in all sections of a bundle
 /// (RFC 9143 §9.1), and stay so for as long as the session lasts (RFC 3264 §8.3.2).
-#[derive(Debug)]
-pub(crate) struct Formats([Option<String>; 128]);
-
-impl Default for Formats {
-    fn default() -> Self {
-        Formats([const { None }; 128])
-    }
-}
+#[derive(Debug, Default)]
+pub(crate) struct Formats(Vec<(u8, Box<str>)>);
 
 impl Formats {
     /// Checks a description and returns its sections. A description that is refused leaves no trace.
@@ -40,26 +37,27 @@ impl Formats {
     }
 
     fn learn(&mut self, text: &str) -> Result<(), String> {
-        let mut learned: Vec<(usize, String)> = Vec::new();
+        let mut learned: Vec<(u8, Box<str>)> = Vec::new();
         for section in text.split("\nm=").skip(1) {
             // Not only those of the `m=` line: str0m takes all that are mapped.
             for mapped in section.lines().filter_map(|line| line.strip_prefix("a=rtpmap:")) {
                 let Some((word, codec)) = mapped.split_once(' ') else { continue };
-                let Some(pt) = word.parse().ok().filter(|pt| *pt < self.0.len()) else { continue };
+                let Some(pt) = word.parse().ok().filter(|pt| *pt <= PAYLOAD_TYPE_MAX) else {
+                    continue;
+                };
                 let meaning = meaning(section, word, codec);
-                let known = learned.iter().find(|(known, _)| *known == pt).map(|(_, text)| text);
-                match known.or(self.0[pt].as_ref()) {
-                    Some(known) if *known != meaning => {
+                match self.0.iter().chain(&learned).find(|(known, _)| *known == pt) {
+                    Some((_, known)) if **known != *meaning => {
                         return Err(format!("payload type {pt} means '{known}' and '{meaning}'"));
                     }
                     Some(_) => {}
-                    None => learned.push((pt, meaning)),
+                    None => learned.push((pt, meaning.into())),
                 }
             }
         }
-        for (pt, meaning) in learned {
-            self.0[pt] = Some(meaning);
-        }
+        // Seldom more than once.
+        self.0.reserve_exact(learned.len());
+        self.0.append(&mut learned);
         Ok(())
     }
 }
