@@ -170,7 +170,7 @@ pub const ATTRIBUTES_MAX: usize = 8 * 1024;
 /// One message of a client on the WebSocket.
 pub const SIGNAL_MESSAGE_MAX: usize = 1024 * 1024;
 /// Bytes that one read from a client's WebSocket takes at most; each client has as much memory for itself.
-pub const SIGNAL_READ_BUFFER: usize = 4 * 1024;
+pub const SIGNAL_READ_BUFFER: usize = 1024;
 /// Bytes of answers to a client's pings that leave together: those in both forms have 40.
 pub const SIGNAL_ANSWERS_BUFFER: usize = 64;
 /// Bytes of a message to a client in one WebSocket frame: a client's buffer keeps the size of its longest.

@@ -408,7 +408,7 @@ impl Estimator {
 /// A probe sends a thousand packets within a second, and a viewer's media a tenth of that for hours: what
 /// the probe needed of memory goes back when most of it is empty.
 fn give_back<T>(queue: &mut VecDeque<T>) {
-    if queue.capacity() > ROOM_KEPT && queue.len() < queue.capacity() / 8 {
+    if queue.capacity() > ROOM_KEPT && queue.len() < queue.capacity() / 3 {
         queue.shrink_to(ROOM_KEPT.max(queue.len() * 2));
     }
 }
