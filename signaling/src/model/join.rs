@@ -7,6 +7,7 @@ use antipode_base::limits::TOKEN_REFRESH;
 use super::http::{Resource, Way};
 use super::member::{Member, Phase, Seat, Sessions, Wire};
 use super::message::{Gone, Join, Joined, MemberView, Then, ToClient};
+use super::quality::Grades;
 use super::resume::Arrival;
 use super::{ClientId, Effect, Model, Now, Refusal, view};
 use crate::placement::{Load, Policy, place};
@@ -151,7 +152,7 @@ impl Model {
             http: None,
             client,
             away_since: None,
-            quality: None,
+            grades: Grades::default(),
             told_quality: None,
             knows_qualities: false,
             media_lost: false,

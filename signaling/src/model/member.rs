@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ClientId;
 use super::http::Resource;
-use super::quality::Grade;
+use super::quality::{Grade, Grades};
 use super::track::{Source, Track, Viewing};
 
 /// Who someone is towards others.
@@ -251,9 +251,9 @@ pub(crate) struct Member {
     /// Since when there is none.
     #[serde(skip)]
     pub away_since: Option<Instant>,
-    /// Its media path, when last reported.
+    /// Its media paths, when last reported.
     #[serde(skip)]
-    pub quality: Option<(Grade, Instant)>,
+    pub grades: Grades,
     /// What was told of it last, and whether to all.
     #[serde(skip)]
     pub told_quality: Option<(Grade, bool)>,

@@ -127,7 +127,7 @@ impl Model {
         if session == primary && member.phase != Phase::Active {
             member.phase = Phase::Active;
             let perfect = Quality { session, loss_in: 0.0, loss_out: 0.0, rtt_ms: 0.0 };
-            member.quality = Some((Grade::of(&perfect), now.at));
+            member.grades.note(session, Grade::of(&perfect), now.at);
             self.show_soon(id);
         }
     }
@@ -155,17 +155,9 @@ impl Model {
     }
 
     fn graded(&mut self, id: MemberId, quality: &Quality, now: Now) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let grade = Grade::of(quality);
-        member.quality = Some(match (member.sessions, member.quality) {
-            // The two sessions of one member report in one turn of their shard; the worse counts.
-            (Sessions::Pair { .. }, Some((other, at)))
-                if now.at.duration_since(at) < GOODBYE && other.level != Grade::LOST.level =>
-            {
-                (grade.worse(other), at)
-            }
-            _ => (grade, now.at),
-        });
+        if let Some(member) = self.members.get_mut(&id) {
+            member.grades.note(quality.session, Grade::of(quality), now.at);
+        }
     }
 
     fn hear(&mut self, room_id: RoomId, track: TrackId, level: f32, now: Now) {

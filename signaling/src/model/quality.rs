@@ -3,6 +3,9 @@
 //! The E-model (ITU-T G.107) cut down to what a shard can see: delay and loss lower a rating R
 //! from 100, and R maps to a mean opinion score of 1 to 4.5.
 
+use std::time::{Duration, Instant};
+
+use antipode_base::ids::SessionId;
 use antipode_base::notice::Quality;
 
 /// A member's path in one word.
@@ -57,6 +60,28 @@ impl Grade {
     }
 }
 
+/// What each of a member's sessions said last, and when. They speak at times of their own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Grades([Option<(SessionId, Grade, Instant)>; 2]);
+
+impl Grades {
+    /// A session said something. A third one takes the place of the one that has been silent for longest.
+    pub(crate) fn note(&mut self, session: SessionId, grade: Grade, at: Instant) {
+        let known = self.0.iter().position(|said| said.is_some_and(|(of, ..)| of == session));
+        let oldest = || usize::from(self.0[0].map(|said| said.2) > self.0[1].map(|said| said.2));
+        let place = known.unwrap_or_else(oldest);
+        self.0[place] = Some((session, grade, at));
+    }
+
+    /// The worst that was said within `patience`; lost when that is nothing, and `None` before anything was.
+    pub(crate) fn worst(&self, patience: Duration, now: Instant) -> Option<Grade> {
+        let said = self.0.iter().flatten();
+        let fresh = said.filter(|(.., at)| now.saturating_duration_since(*at) <= patience);
+        let worst = fresh.map(|(_, grade, _)| *grade).reduce(Grade::worse);
+        worst.or_else(|| self.0.iter().any(Option::is_some).then_some(Grade::LOST))
+    }
+}
+
 /// A difference of scores that is worth a message. Judgements of people differ by more.
 const SCORE_STEP: f32 = 0.1;
 
@@ -77,7 +102,6 @@ fn score(loss: f32, rtt_ms: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use antipode_base::ids::SessionId;
 
     #[test]
     fn grades() {
@@ -98,6 +122,29 @@ mod tests {
             assert_eq!(grade.level, want, "{quality:?} scored {}", grade.score);
             assert!((1.0..=4.5).contains(&grade.score), "{quality:?} scored {}", grade.score);
         }
+    }
+
+    #[test]
+    fn the_worse_of_two_sessions_counts_whenever_they_speak() {
+        let (start, patience) = (Instant::now(), Duration::from_secs(15));
+        let at = |s| start + Duration::from_secs(s);
+        let of = |loss_in| {
+            Grade::of(&Quality { session: SessionId(1), loss_in, loss_out: 0.0, rtt_ms: 0.0 })
+        };
+        let (fine, poor) = (of(0.0), of(0.5));
+        let mut grades = Grades::default();
+        assert_eq!(grades.worst(patience, start), None);
+        grades.note(SessionId(1), poor, at(0));
+        grades.note(SessionId(2), fine, at(3));
+        assert_eq!(grades.worst(patience, at(3)), Some(poor));
+        grades.note(SessionId(1), fine, at(5));
+        assert_eq!(grades.worst(patience, at(8)), Some(fine));
+        grades.note(SessionId(1), poor, at(10));
+        assert_eq!(grades.worst(patience, at(18)), Some(poor), "one is silent");
+        assert_eq!(grades.worst(patience, at(26)), Some(Grade::LOST), "both are");
+        grades.note(SessionId(3), fine, at(26));
+        assert_eq!(grades.worst(patience, at(26)), Some(fine), "in the place of the second");
+        assert_eq!(grades.0[0].map(|said| said.0), Some(SessionId(1)));
     }
 
     #[test]

@@ -229,11 +229,8 @@ impl Model {
         let (mut all, mut changed) = (Vec::new(), Vec::new());
         for id in members {
             let Some(member) = self.members.get_mut(id) else { continue };
-            let Some((grade, at)) = member.quality.filter(|_| member.phase == Phase::Active) else {
-                continue;
-            };
-            let silent = now.at.duration_since(at) > SIGNAL_PING_TIMEOUT;
-            let grade = if silent { Grade::LOST } else { grade };
+            let grade = member.grades.worst(SIGNAL_PING_TIMEOUT, now.at);
+            let Some(grade) = grade.filter(|_| member.phase == Phase::Active) else { continue };
             let named = (member.sid.clone(), grade);
             // How well a viewer hears is its own concern, and there may be thousands of them.
             let shared = member.publishes() || members.len() < NEWS_ROOM_MIN;
