@@ -8,6 +8,7 @@ pub(crate) mod channels;
 pub(crate) mod checks;
 pub(crate) mod codecs;
 pub(crate) mod config;
+mod deadline;
 pub(crate) mod descriptors;
 mod negotiate;
 mod outgoing;
@@ -16,11 +17,11 @@ pub(crate) mod slots;
 mod sound;
 mod ties;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use antipode_base::command::{Grants, OpenSession, Role};
 use antipode_base::ids::{MemberId, RoomId, SessionId, TrackId};
-use antipode_base::limits::{CONNECT_TIMEOUT, RTP_MAX};
+use antipode_base::limits::RTP_MAX;
 use antipode_base::media::{Codec, Layer};
 use antipode_base::notice::{EndReason, Notice, Quality};
 use antipode_base::verdict::DropReason;
@@ -37,7 +38,6 @@ use crate::forward::allocation::Climb;
 use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::payload;
 use crate::srtp::keys;
-use crate::timers::FAR;
 use channels::Channels;
 use checks::Checks;
 use codecs::CodecTable;
@@ -47,9 +47,6 @@ use outgoing::Waiting;
 use publications::{Incoming, NotLearned, Publications};
 use slots::Slots;
 use ties::Ties;
-
-/// RFC 7675 §5.1: consent expires 30 s after the last check that was answered.
-const CONSENT: Duration = Duration::from_secs(30);
 
 /// See the module's documentation.
 pub(crate) struct Session {
@@ -81,8 +78,10 @@ pub(crate) struct Session {
     pub(crate) heard: bool,
     /// When str0m, or one of our own timeouts, wants to be called.
     pub(crate) deadline: Instant,
-    /// When str0m does.
+    /// When str0m does, as far as we let it.
     transport_at: Instant,
+    /// When it said it does.
+    transport_asked: Instant,
     /// It may wait for the next beat.
     transport_waits: bool,
     /// To which time the shard's timer is set, and for which deadline.
@@ -137,6 +136,7 @@ impl Session {
             heard: false,
             deadline: now,
             transport_at: now,
+            transport_asked: now,
             transport_waits: false,
             armed: None,
             dirty: true,
@@ -225,44 +225,13 @@ impl Session {
         self.set_deadline(fx);
     }
 
-    fn set_deadline(&mut self, fx: &mut Effects) {
-        let transport = Some(self.transport_at);
-        let prompt = [
-            transport.filter(|_| !self.transport_waits),
-            self.egress.probe_at(),
-            self.allocate_at,
-            self.pace_at,
-        ];
-        let waiting =
-            [transport.filter(|_| self.transport_waits), self.egress.reports_at(), self.patience()];
-        let waiting = waiting.into_iter().flatten().min().map(|due| fx.beats.after(due));
-        let all = prompt.into_iter().flatten().chain(waiting);
-        self.deadline = all.min().unwrap_or(self.transport_at);
-    }
-
-    /// When a peer that stays silent is given up. One of two connections waits for ever for its first
-    /// offer, since who only watches never makes one: the other connection shows that it lives.
-    fn patience(&self) -> Option<Instant> {
-        if self.connected {
-            Some(self.consented + CONSENT)
-        } else if self.role == Role::Publish && !self.negotiation.has_offer() {
-            None
-        } else {
-            Some(self.opened + CONNECT_TIMEOUT)
-        }
-    }
-
     /// Polls str0m until it hands back its timeout. The only place that does.
     fn drain(&mut self, now: Instant, fx: &mut Effects) {
         self.dirty = false;
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
-                    // It names the same time until that has come: then it is near and was far all the same.
-                    if at != self.transport_at {
-                        self.transport_waits = at >= now + FAR;
-                        self.transport_at = at;
-                    }
+                    self.set_transport_deadline(at, now);
                     self.set_deadline(fx);
                     break;
                 }

@@ -80,7 +80,7 @@ impl Shard {
         let Ok(receive) = parsed else {
             return self.fx.drops.count(DropReason::StunMalformed);
         };
-        if !genuine || !session.recognizes(receive, now) {
+        if !genuine || !(known || session.recognizes(receive, now)) {
             return self.fx.drops.count(DropReason::StunBadIntegrity);
         }
         session.consent(now);

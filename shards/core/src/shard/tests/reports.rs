@@ -169,3 +169,23 @@ fn a_turn_fires_some_of_many_timers_and_says_that_there_are_more() {
     scene.shard.flush(now);
     assert_eq!(scene.shard.deadline(), None);
 }
+
+/// How often the quality of each session is told within so many seconds, without a word of its client.
+fn told(scene: &mut Scene, n: usize, seconds: u64) -> usize {
+    scene.clients.iter_mut().for_each(|client| client.unchecked = true);
+    scene.notices.clear();
+    scene.pass(Duration::from_secs(seconds));
+    let of = |notice: &&Notice| matches!(notice, Notice::Quality(quality) if quality.session == session(n));
+    scene.notices.iter().filter(of).count()
+}
+
+#[test]
+fn a_session_in_which_nothing_happens_is_looked_after_half_as_often() {
+    const SECONDS: u64 = 24;
+    let looks = SECONDS / antipode_base::limits::QUALITY_INTERVAL.as_secs();
+    // Who publishes, and who would see it if there were a picture.
+    for (n, often) in [(0, looks..=looks + 1), (1, looks / 2..=looks / 2 + 1)] {
+        let told = told(&mut call(), n, SECONDS) as u64;
+        assert!(often.contains(&told), "session {n}: {told}");
+    }
+}
