@@ -10,7 +10,8 @@
 //!   media         |||        ||  |||             each wakes
 //! ```
 //!
-//! Nothing is lost by it but up to a period: when a report came, the kernel has written down.
+//! Nothing is lost by it but up to a period: when a report came, the kernel has written down. A shard without
+//! any media looks ten times a second, since what comes by here are then checks of paths that nothing uses.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,9 @@ use socket2::Socket;
 
 /// Between two looks. Browsers report every 50 ms and more.
 const PERIOD: Duration = Duration::from_millis(10);
+/// The same where no media has come for a [`LULL`].
+const PERIOD_QUIET: Duration = Duration::from_millis(100);
+const LULL: Duration = Duration::from_secs(1);
 /// A shard that is awake for something else looks so much earlier.
 const EARLY: Duration = Duration::from_millis(5);
 /// So many within a period are several.
@@ -30,11 +34,13 @@ pub(crate) struct Patience {
     /// When the next look is due while it does not wake.
     next: Instant,
     several: bool,
+    /// When media came last.
+    media: Instant,
 }
 
 impl Patience {
     pub(crate) fn new(socket: Socket, now: Instant) -> Self {
-        Patience { socket, next: now, several: false }
+        Patience { socket, next: now, several: false, media: now }
     }
 
     /// Whether a datagram is to wake the shard.
@@ -53,11 +59,18 @@ impl Patience {
         !self.several || if urgent { now >= self.next + PERIOD } else { now + EARLY >= self.next }
     }
 
+    /// This turn had media.
+    pub(crate) fn note_media(&mut self, now: Instant) {
+        self.media = now;
+    }
+
     /// A turn took so many.
     pub(crate) fn took(&mut self, count: usize, now: Instant) {
         self.several = count >= SEVERAL;
+        let quiet = now.saturating_duration_since(self.media) >= LULL;
+        let period = if quiet { PERIOD_QUIET } else { PERIOD };
         // A turn that has enough leaves the rest to the next.
-        self.next = if count >= TURN_DATAGRAMS_MAX { now } else { now + PERIOD };
+        self.next = if count >= TURN_DATAGRAMS_MAX { now } else { now + period };
     }
 }
 
@@ -84,5 +97,11 @@ mod tests {
         assert!(patience.is_due(false, next), "there may be more");
         patience.took(0, next);
         assert!(patience.wakes());
+        let later = start + LULL;
+        patience.took(SEVERAL, later);
+        assert_eq!(patience.due(), Some(later + PERIOD_QUIET));
+        patience.note_media(later);
+        patience.took(SEVERAL, later);
+        assert_eq!(patience.due(), Some(later + PERIOD));
     }
 }

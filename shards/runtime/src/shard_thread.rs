@@ -220,6 +220,10 @@ impl<C: Core> ShardThread<C> {
                 self.give(output);
             }
         }
+        let media = !self.arrived.is_empty() || parcels + messages > 0;
+        if let Some(patience) = self.patience.as_mut().filter(|_| media) {
+            patience.note_media(now);
+        }
         (datagrams + parcels + messages, patient)
     }
 
