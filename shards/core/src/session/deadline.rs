@@ -15,8 +15,8 @@ use crate::timers::FAR;
 
 /// RFC 7675 §5.1: consent expires 30 s after the last check that was answered.
 const CONSENT: Duration = Duration::from_secs(30);
-/// Three seconds after the last datagram, an agent that checks nothing itself looks at its pairs. What it finds
-/// ends no session of ours, and can wait until the statistics are due.
+/// Three seconds after the last datagram, an agent that checks nothing itself looks at its pairs. What it
+/// finds ends no session of ours, and can wait until the statistics are due.
 const PAIRS_WAIT: Duration = QUALITY_INTERVAL.saturating_sub(Duration::from_secs(3));
 
 impl Session {

@@ -161,8 +161,8 @@ impl Shard {
         self.ending = Ending { now: Some(now), next: 0, until: 0, passes: PASSES };
     }
 
-    /// Seals what the next viewer gets, and when all have theirs, lets the next one begin, and then drains the
-    /// next dirty session. `false`: all is done.
+    /// Seals what the next viewer gets, and when all have theirs, lets the next one begin, and then drains
+    /// the next dirty session. `false`: all is done.
     fn end_next(&mut self) -> bool {
         let Some(now) = self.ending.now else { return false };
         if self.fan_out(now) || self.begin_next(now) {
