@@ -91,7 +91,7 @@ pub struct Peer {
     ear: Option<Ear>,
     /// Where the last packet came from.
     remote: Option<SocketAddr>,
-    /// Where its transport sends all but checks, since the last description.
+    /// Where its transport sends all but STUN, since the last description.
     chosen: Option<SocketAddr>,
     written: Vec<Written>,
     /// When the transport wants to go on.
@@ -405,10 +405,11 @@ impl Peer {
     /// Once a path is chosen the others are not checked any more: SDKs prune what leaves by the same
     /// network, and str0m would check each for ever.
     fn keeps(&mut self, destination: SocketAddr, bytes: &[u8]) -> bool {
-        let check = bytes.starts_with(&BINDING_REQUEST);
-        if self.stage == Stage::Connected && !check {
+        // RFC 7983 §7: STUN begins with 0 to 3, and answers go wherever the other side asks from.
+        if self.stage == Stage::Connected && bytes.first().is_some_and(|first| *first > 3) {
             self.chosen = Some(destination);
         }
+        let check = bytes.starts_with(&BINDING_REQUEST);
         !check || self.chosen.is_none_or(|chosen| chosen == destination)
     }
 
