@@ -191,10 +191,10 @@ impl Worker {
         let mut receiver = Receiver::new();
         let (mut busy, mut told) = (false, Told::All);
         loop {
-            let now = self.clock.now().ns;
-            let due = self.timers.peek().map(|Reverse((due, _))| due.saturating_sub(now));
+            let now = self.clock.now();
+            let due = self.timers.peek().map(|Reverse((due, _))| due.saturating_sub(now.ns));
             let mut wait = due.map_or(IDLE, |ns| Duration::from_nanos(ns).min(IDLE));
-            let calm = self.told_at.elapsed() > CALM;
+            let calm = now.instant.saturating_duration_since(self.told_at) > CALM;
             if told == Told::Part {
                 wait = Duration::ZERO;
             } else if busy || calm {

@@ -104,7 +104,7 @@ function install() {
       if (row.type === 'inbound-rtp') {
         Object.assign(rows[row.kind], {
           frames: row.framesDecoded, width: row.frameWidth, height: row.frameHeight,
-          energy: row.totalAudioEnergy, ssrc: row.ssrc,
+          energy: row.totalAudioEnergy, ssrc: row.ssrc, freezes: row.freezeCount,
         });
       }
       if (row.type === 'outbound-rtp' && row.rid) (rows.sent ??= {})[row.rid] = row.framesEncoded;

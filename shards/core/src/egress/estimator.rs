@@ -223,8 +223,9 @@ impl Estimator {
         }
         self.apply(usage, now);
         self.apply_loss(now);
-        give_back(&mut self.sent);
-        give_back(&mut self.arrived);
+        // Of what was sent most was just reported, and soon there is as much again.
+        give_back(&mut self.sent, 8);
+        give_back(&mut self.arrived, 3);
         (self.target - before).abs() > before / 20.0
     }
 
@@ -406,9 +407,9 @@ impl Estimator {
 }
 
 /// A probe sends a thousand packets within a second, and a viewer's media a tenth of that for hours: what
-/// the probe needed of memory goes back when most of it is empty.
-fn give_back<T>(queue: &mut VecDeque<T>) {
-    if queue.capacity() > ROOM_KEPT && queue.len() < queue.capacity() / 3 {
+/// the probe needed of memory goes back when less than such a part of it is in use.
+fn give_back<T>(queue: &mut VecDeque<T>, part: usize) {
+    if queue.capacity() > ROOM_KEPT && queue.len() < queue.capacity() / part {
         queue.shrink_to(ROOM_KEPT.max(queue.len() * 2));
     }
 }
