@@ -2,7 +2,6 @@
 //!
 //! | module | what it owns |
 //! | --- | --- |
-//! | [`window`] | which numbers of a sequence came |
 //! | [`tally`] | the sums, and the histogram of latency |
 //! | [`stream`] | one receiver's streams |
 //! | [`pulse`] | how long a receiver went without media |
@@ -10,4 +9,3 @@
 pub mod pulse;
 pub mod stream;
 pub mod tally;
-pub mod window;

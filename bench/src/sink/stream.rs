@@ -9,13 +9,13 @@
 //! Loss is counted by the numbers of the stream as the server sends it, so a change of layer is no
 //! loss; the marks, numbered by the publisher, show what the server held back.
 
+use antipode_core::ingress::{Seen, Window};
 use serde::Serialize;
 
 use crate::media::codec::{self, Codec};
 use crate::media::mark::{Mark, Unread};
 use crate::sink::pulse::{Pulse, Pulses};
 use crate::sink::tally::{Counts, Tally};
-use crate::sink::window::{Seen, Window};
 
 /// RTP, by its first bytes (RFC 7983, and RFC 5761 §4: RTCP's types are 192 to 223).
 pub(crate) fn is_media(datagram: &[u8]) -> bool {

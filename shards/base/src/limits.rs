@@ -254,7 +254,7 @@ pub const DATA_BUFFERED_MAX: usize = 2 * 1024 * 1024;
 /// Destinations of one data packet.
 pub const DATA_DESTINATIONS_MAX: usize = 256;
 
-// --- what a viewer's feedback can cost ------------------------------------------------------------
+// --- what media and feedback of a peer can cost ---------------------------------------------------
 
 /// Senders of RTCP at one viewer whose packets are told from their repeats.
 pub const RTCP_SENDERS_MAX: usize = 64;
@@ -263,9 +263,13 @@ pub const SENT_MAX: usize = 4_096;
 /// Arrivals at one viewer over which a queue on its path is measured: a quarter of a second at 2,000
 /// packets a second.
 pub const BUSY_PACKETS_MAX: usize = 512;
+/// Packets, those that did not come included, that one transport-wide feedback of ours is about.
+pub const FEEDBACK_REPORTED_MAX: u64 = 1_000;
 /// Packets that one transport-wide feedback may speak of. A longer one is cut: at 500 packets a
 /// second and ten feedbacks a second there are fifty.
 pub const FEEDBACK_PACKETS_MAX: usize = 4_096;
+/// Packets of one stream that are asked for again. More at once is an outage: its newest are.
+pub const MISSING_MAX: usize = 1_000;
 /// Missing packets that one RTCP packet may name; the rest is not looked at.
 pub const MISSED_PER_REPORT_MAX: usize = 512;
 /// Repeats that one RTCP packet can cause.

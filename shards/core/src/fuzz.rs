@@ -7,9 +7,9 @@ use antipode_relay::packet::Shape;
 use str0m::config::CryptoProvider;
 
 use crate::egress::estimator::{Estimator, Watched};
-use crate::egress::rtcp::{self, Feedback};
 use crate::payload::dependency::{self, DESCRIPTOR_MAX, Descriptor, Structure};
 use crate::payload::{allocation, vp8, vp9};
+use crate::rtcp::{self, Feedback};
 use crate::session::config::SessionSetup;
 use crate::session::descriptors;
 use crate::shard::{Shard, ShardConfig};

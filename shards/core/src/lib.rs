@@ -17,7 +17,9 @@
 //! | `demux` | from a datagram to its session |
 //! | `session` | one peer connection: str0m, descriptions, slots, publications |
 //! | `forward` | tracks, hops, the fan-out loop, layer choice, renumbering |
+//! | `ingress` | what every receiver does: numbers, gaps, feedback |
 //! | `egress` | our own way out: sealing, repeating, reporting, measuring |
+//! | `rtcp` | reading what peers report, writing sender reports |
 //! | `payload` | keyframes, picture numbers and layers, in payloads and header extensions |
 //! | `red` | redundant sound: taking RFC 2198 apart, making it, mending losses with it |
 //! | `sdp` | what str0m does not read or write of a description |
@@ -38,11 +40,13 @@ mod egress;
 mod forward;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod ingress;
 mod io;
 mod levels;
 mod payload;
 mod red;
 mod room;
+mod rtcp;
 mod sdp;
 mod session;
 mod shard;

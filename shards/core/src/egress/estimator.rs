@@ -20,8 +20,8 @@ use antipode_base::media::Bitrate;
 use antipode_base::near;
 
 use super::busy::Busy;
-use super::rtcp::TransportFeedback;
 use super::trend::{Trend, Usage};
+use crate::rtcp::TransportFeedback;
 
 /// Before anything is known: a phone's uplink neighbour; the first probe corrects it within a second.
 const START: f64 = 1_000_000.0;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use antipode_base::limits::{MISSED_PER_REPORT_MAX, REPEATS_PER_REPORT_MAX};
 
 use super::lane::{Lane, Origin};
-use super::rtcp::{self, Feedback};
 use super::{Egress, RTT_UNKNOWN};
+use crate::rtcp::{self, Feedback};
 
 /// What a viewer's RTCP asks for.
 #[derive(Debug, Default)]

@@ -10,10 +10,10 @@ use antipode_base::media::Layer;
 use antipode_relay::packet::{Packet, SenderClock};
 
 use super::redundancy::Redundancy;
-use super::rtcp::SenderReport;
 use super::wire::ExtensionIds;
 use crate::forward::{Rewrite, Shift, Target};
 use crate::payload::dependency::{self, DESCRIPTOR_MAX, Structure};
+use crate::rtcp::SenderReport;
 
 /// Reports while the stream runs (RFC 3550 §6.2 asks for no more than every 5 s; sound and picture
 /// find together sooner with more).

@@ -12,7 +12,6 @@
 //! | file | what it owns |
 //! | --- | --- |
 //! | `wire` | RTP headers with extensions |
-//! | `rtcp` | reading feedback, writing sender reports |
 //! | `feedback` | what feedback leads to |
 //! | `lane` | one stream: its history in a few words, its reports |
 //! | `trend`, `busy`, `estimator` | what the path carries |
@@ -27,7 +26,6 @@ pub(crate) mod lane;
 pub(crate) mod pacer;
 mod probe;
 mod redundancy;
-pub(crate) mod rtcp;
 mod trend;
 pub(crate) mod wire;
 

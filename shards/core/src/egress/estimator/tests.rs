@@ -1,7 +1,7 @@
 //! What viewers report, and what is made of it.
 
 use super::*;
-use crate::egress::rtcp::Arrival;
+use crate::rtcp::Arrival;
 
 #[test]
 fn numbers_are_found_across_their_end_and_nonsense_is_passed_over() {

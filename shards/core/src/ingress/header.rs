@@ -1,18 +1,20 @@
-//! RTP headers, as far as a receiver looks at them (RFC 3550 §5.1, RFC 8285).
+//! RTP headers as they come in (RFC 3550 §5.1, RFC 8285).
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub struct Header {
     /// Payload type.
-    pub(super) payload_type: u8,
+    pub payload_type: u8,
     /// Low bits of the sequence number.
-    pub(super) seq: u16,
+    pub seq: u16,
     /// Timestamp, in ticks of the codec's clock.
-    pub(super) timestamp: u32,
+    pub timestamp: u32,
     /// Stream.
-    pub(super) ssrc: u32,
+    pub ssrc: u32,
+    /// Marker bit.
+    pub marker: bool,
     /// Bytes of it all, with CSRCs and extension.
-    pub(super) length: usize,
+    pub length: usize,
     padded: bool,
     /// The extension's profile, and where its elements begin and end.
     extension: Option<(u16, usize, usize)>,
@@ -20,7 +22,7 @@ pub(super) struct Header {
 
 impl Header {
     /// `None` when the datagram is none, or shorter than it says.
-    pub(super) fn read(datagram: &[u8]) -> Option<Self> {
+    pub fn read(datagram: &[u8]) -> Option<Self> {
         let head = datagram.first_chunk::<12>().filter(|head| head[0] >> 6 == 2)?;
         let fixed = 12 + 4 * usize::from(head[0] & 0x0f);
         let extension = if head[0] & 0x10 == 0 {
@@ -38,41 +40,46 @@ impl Header {
             seq: u16::from_be_bytes([head[2], head[3]]),
             timestamp: word(4),
             ssrc: word(8),
+            marker: head[1] & 0x80 != 0,
             length,
             padded: head[0] & 0x20 != 0,
             extension,
         })
     }
 
-    /// The transport-wide number, under this id of either form.
-    pub(super) fn transport_seq(&self, datagram: &[u8], id: u8) -> Option<u16> {
-        let (profile, start, end) = self.extension.filter(|_| id != 0)?;
-        let mut elements = datagram.get(start..end)?;
-        while let Some((&first, rest)) = elements.split_first() {
+    /// The elements of its extension, of either form: ids and values. Those behind one that does not fit
+    /// are not seen.
+    pub fn elements<'a>(&self, datagram: &'a [u8]) -> impl Iterator<Item = (u8, &'a [u8])> {
+        let (profile, start, end) = self.extension.unwrap_or_default();
+        let mut rest = datagram.get(start..end).unwrap_or_default();
+        std::iter::from_fn(move || {
             // A zero is padding between elements; a long form is one of the profile 0x100x.
-            let (own, length, rest) = match (first, profile) {
-                (0, _) => {
-                    elements = rest;
-                    continue;
-                }
-                (_, 0xbede) => (first >> 4, usize::from(first & 0x0f) + 1, rest),
-                (_, 0x1000..=0x100f) => {
-                    let (&length, rest) = rest.split_first()?;
-                    (first, usize::from(length), rest)
+            while let Some((0, behind)) = rest.split_first() {
+                rest = behind;
+            }
+            let (&first, behind) = rest.split_first()?;
+            let (id, length, behind) = match profile {
+                0xbede => (first >> 4, usize::from(first & 0x0f) + 1, behind),
+                0x1000..=0x100f => {
+                    let (&length, behind) = behind.split_first()?;
+                    (first, usize::from(length), behind)
                 }
                 _ => return None,
             };
-            let (value, rest) = rest.split_at_checked(length)?;
-            if own == id {
-                return value.first_chunk().copied().map(u16::from_be_bytes);
-            }
-            elements = rest;
-        }
-        None
+            let (value, behind) = behind.split_at_checked(length)?;
+            rest = behind;
+            Some((id, value))
+        })
+    }
+
+    /// The transport-wide number, under this id; 0 is none.
+    pub fn transport_seq(&self, datagram: &[u8], id: u8) -> Option<u16> {
+        let (_, value) = self.elements(datagram).find(|(own, _)| *own == id && id != 0)?;
+        value.first_chunk().copied().map(u16::from_be_bytes)
     }
 
     /// A payload without the padding behind it, whose length its last byte tells.
-    pub(super) fn unpadded<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
+    pub fn unpadded<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
         if !self.padded {
             return Some(payload);
         }
@@ -101,6 +108,9 @@ mod tests {
             assert_eq!(header.transport_seq(&datagram, 3), Some(0x1234));
             assert_eq!(header.transport_seq(&datagram, 1), None, "one byte is no number");
             assert_eq!(header.transport_seq(&datagram, 4), None);
+            let elements: Vec<_> = header.elements(&datagram).collect();
+            assert_eq!(elements, [(1, &[7][..]), (3, &[0x12, 0x34])]);
+            assert!(header.marker);
             assert_eq!(header.transport_seq(&datagram, 0), None);
             assert_eq!(header.unpadded(&datagram[28..]), Some(&[5][..]));
             for cut in 0..28 {

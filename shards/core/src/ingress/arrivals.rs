@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sink::window::extend;
+use antipode_base::limits::FEEDBACK_REPORTED_MAX;
+
+use super::report::set_length;
+use super::window::extend;
 
 /// From one report to the next: browsers take this where bandwidth allows it.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// Packets, those that did not come included, that one report is about.
-const REPORTED_MAX: u64 = 1_000;
 /// Units of a delta and of the reference time.
 const TICK_US: u128 = 250;
 const REFERENCE_TICKS: i64 = 256;
@@ -17,7 +18,7 @@ const RUN_MAX: usize = 0x1fff;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(super) struct Arrivals {
+pub struct Arrivals {
     /// What is not told yet, as it came: extended numbers, and ticks since the first packet of all.
     fresh: Vec<(u64, i64)>,
     /// The first packet, from which times are counted.
@@ -31,31 +32,31 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// A packet of this number came.
-    pub(super) fn note(&mut self, seq: u16, at: Instant) {
+    pub fn note(&mut self, seq: u16, at: Instant) {
         let number = extend(self.highest, seq);
         self.highest = self.highest.max(Some(number));
         let origin = *self.origin.get_or_insert(at);
         let ticks = at.saturating_duration_since(origin).as_micros() / TICK_US;
         self.fresh.push((number, ticks as i64));
         let due = self.due.get_or_insert(at + INTERVAL);
-        if self.fresh.len() as u64 >= REPORTED_MAX {
+        if self.fresh.len() as u64 >= FEEDBACK_REPORTED_MAX {
             *due = at;
         }
     }
 
     /// When to tell.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Writes one report, of all that came or of the first part of it; what is left is due at once.
-    /// `ssrcs`: who tells, and of whom.
-    pub(super) fn write(&mut self, now: Instant, ssrcs: [u32; 2], out: &mut Vec<u8>) {
+    /// Appends one report to `out`, of all that came or of the first part of it; what is left is due at
+    /// once. `ssrcs`: who tells, and of whom.
+    pub fn write(&mut self, now: Instant, ssrcs: [u32; 2], out: &mut Vec<u8>) {
         self.fresh.sort_unstable();
         self.fresh.dedup_by_key(|(number, _)| *number);
         let first = self.fresh.first().map_or(0, |(number, _)| *number);
         // Those between the last report and this did not come, unless it is too long ago.
-        let base = self.next.filter(|next| *next <= first && first - next < REPORTED_MAX);
+        let base = self.next.filter(|next| *next <= first && first - next < FEEDBACK_REPORTED_MAX);
         let base = base.unwrap_or(first);
         let reference =
             self.fresh.first().map_or(0, |(_, ticks)| ticks.div_euclid(REFERENCE_TICKS));
@@ -65,7 +66,7 @@ impl Arrivals {
         for (number, ticks) in &self.fresh {
             // A pause of eight seconds fits no delta, and begins another report.
             let Ok(delta) = i16::try_from(ticks - clock) else { break };
-            if number - base >= REPORTED_MAX {
+            if number - base >= FEEDBACK_REPORTED_MAX {
                 break;
             }
             clock = *ticks;
@@ -85,7 +86,7 @@ impl Arrivals {
         self.fresh.drain(..told);
         self.next = Some(base + symbols.len() as u64);
         self.due = (!self.fresh.is_empty()).then_some(now);
-        out.clear();
+        let start = out.len();
         out.extend_from_slice(&[0x8f, 205, 0, 0]);
         ssrcs.iter().for_each(|ssrc| out.extend_from_slice(&ssrc.to_be_bytes()));
         out.extend_from_slice(&(base as u16).to_be_bytes());
@@ -95,9 +96,8 @@ impl Arrivals {
         self.reports = self.reports.wrapping_add(1);
         write_chunks(&symbols, out);
         out.extend_from_slice(&deltas);
-        out.resize(out.len().next_multiple_of(4), 0);
-        let words = (out.len() / 4 - 1) as u16;
-        out[2..4].copy_from_slice(&words.to_be_bytes());
+        out.resize(start + (out.len() - start).next_multiple_of(4), 0);
+        set_length(start, out);
     }
 }
 

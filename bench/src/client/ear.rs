@@ -9,21 +9,12 @@
 //!                +-> Arrivals, Missing, Report ---- Ear::report ----> RTCP of an SSRC of its own
 //!   RTCP -> Ear::overhear: sender reports, for the answers that tell a server its round-trip time
 //! ```
-//!
-//! | file | what it owns |
-//! | --- | --- |
-//! | `header` | RTP headers, as far as they are looked at |
-//! | `arrivals` | transport-wide feedback |
-//! | `missing` | requests for repeats |
-//! | `stream` | one stream: its numbers, what is missing of it, its report block |
-
-mod arrivals;
-mod header;
-mod missing;
-mod stream;
 
 use std::time::{Duration, Instant};
 
+use antipode_core::ingress::{
+    AGAIN, Arrivals, BLOCKS_MAX, Header, SenderTime, Stream, write_report,
+};
 use antipode_core::srtp::{Opener, Seal, keys};
 use str0m::Rtc;
 use str0m::media::Mid;
@@ -32,23 +23,36 @@ use str0m::rtp::{Extension, Ssrc};
 use crate::client::peer::format_of;
 use crate::media::codec::Codec;
 use crate::sink::stream::STREAMS_MAX;
-use arrivals::Arrivals;
-use header::Header;
-use stream::Stream;
 
 /// From one report on streams to the next (RFC 3550 §6.2 with the bandwidth of a call; browsers send them
 /// of pictures as often).
 const REPORTS: Duration = Duration::from_secs(1);
-/// Report blocks of one packet (RFC 3550 §6.4.2: five bits).
-const BLOCKS_MAX: usize = 31;
-/// What a report's second half says: who sends it (RFC 3550 §6.5). An item of a name of five, and its end.
-const CNAME: &[u8; 8] = b"\x01\x05bench\0";
+/// Who sends them.
+const CNAME: &[u8] = b"bench";
 
 /// What a payload type stands for.
 #[derive(Clone, Copy)]
 enum Type {
     Media { codec: Codec, repeated: bool },
     Repeat,
+}
+
+impl Type {
+    fn clock_hz(self) -> u32 {
+        match self {
+            // RFC 7587 §4.1; pictures: RFC 7741 §4.1, RFC 6184 §8.2.1.
+            Type::Media { codec: Codec::Opus, .. } => 48_000,
+            Type::Media { .. } | Type::Repeat => 90_000,
+        }
+    }
+}
+
+/// A stream, and what it is to others.
+struct Known {
+    stream: Stream,
+    kind: Type,
+    /// It carries repeats of this one.
+    mends: Option<u32>,
 }
 
 /// A packet of media.
@@ -73,7 +77,7 @@ pub struct Ear {
     /// Id of the extension with the transport-wide number; 0 without one.
     transport_cc: u8,
     arrivals: Arrivals,
-    streams: Vec<Stream>,
+    streams: Vec<Known>,
     report_at: Option<Instant>,
     plain: Vec<u8>,
 }
@@ -122,7 +126,7 @@ impl Ear {
         let header = Header::read(datagram)?;
         let kind = self.types[usize::from(header.payload_type)]?;
         let index = self.stream(&header, kind, rtc)?;
-        let stream = &mut self.streams[index];
+        let Known { stream, mends, .. } = &mut self.streams[index];
         let ext_seq = stream.extend(header.seq);
         let opened =
             self.opener.rtp(datagram, header.length, header.ssrc, ext_seq, &mut self.plain)?;
@@ -134,16 +138,17 @@ impl Ear {
             return None;
         }
         self.report_at.get_or_insert(at + REPORTS);
-        match (kind, stream.mends) {
+        match (kind, *mends) {
             (Type::Media { codec, .. }, _) => {
                 Some(Heard { ssrc: header.ssrc, ext_seq, codec, payload })
             }
             (Type::Repeat, Some(mended)) => {
                 // RFC 4588 §4: the number that the packet had comes first.
                 let (seq, payload) = payload.split_first_chunk::<2>()?;
-                let mended = self.streams.iter_mut().find(|stream| stream.ssrc == mended)?;
-                let ext_seq = mended.extend(u16::from_be_bytes(*seq));
+                let mended = self.streams.iter_mut().find(|known| known.stream.ssrc == mended)?;
                 let Type::Media { codec, .. } = mended.kind else { return None };
+                let mended = &mut mended.stream;
+                let ext_seq = mended.extend(u16::from_be_bytes(*seq));
                 let news = mended.mend(ext_seq);
                 news.then_some(Heard { ssrc: mended.ssrc, ext_seq, codec, payload })
             }
@@ -154,23 +159,25 @@ impl Ear {
     /// Where a packet's stream is; one that is new gets a place.
     fn stream(&mut self, header: &Header, kind: Type, rtc: &mut Rtc) -> Option<usize> {
         let ssrc = header.ssrc;
-        if let Some(known) = self.streams.iter().position(|stream| stream.ssrc == ssrc) {
+        if let Some(known) = self.streams.iter().position(|known| known.stream.ssrc == ssrc) {
             return Some(known);
         }
         let mut api = rtc.direct_api();
-        let mut mends = |stream: &&Stream| {
-            let known = api.stream_rx(&Ssrc::from(stream.ssrc));
+        let mut mends = |known: &&Known| {
+            let known = api.stream_rx(&Ssrc::from(known.stream.ssrc));
             known.and_then(|known| known.rtx()) == Some(Ssrc::from(ssrc))
         };
         let mended = match kind {
             Type::Media { .. } => None,
-            Type::Repeat => Some(self.streams.iter().find(&mut mends)?.ssrc),
+            Type::Repeat => Some(self.streams.iter().find(&mut mends)?.stream.ssrc),
         };
         // Repeats have streams of their own.
         if self.streams.len() == 2 * STREAMS_MAX {
             return None;
         }
-        self.streams.push(Stream::new(ssrc, kind, mended));
+        let repeated = matches!(kind, Type::Media { repeated: true, .. });
+        let stream = Stream::new(ssrc, kind.clock_hz(), repeated);
+        self.streams.push(Known { stream, kind, mends: mended });
         Some(self.streams.len() - 1)
     }
 
@@ -183,91 +190,51 @@ impl Ear {
         let Some(plain) = self.seal.open_rtcp(datagram) else { return };
         let word =
             |at: usize| plain.get(at..at + 4)?.first_chunk().copied().map(u32::from_be_bytes);
-        let (Some(ssrc), Some(seconds), Some(fraction)) = (word(4), word(8), word(12)) else {
+        let (Some(ssrc), Some(seconds), Some(fraction), Some(timestamp)) =
+            (word(4), word(8), word(12), word(16))
+        else {
             return;
         };
-        let stream = self.streams.iter_mut().find(|stream| stream.ssrc == ssrc);
-        if let Some(stream) = stream {
-            stream.sender = Some((seconds << 16 | fraction >> 16, at));
+        let ntp = u64::from(seconds) << 32 | u64::from(fraction);
+        let known = self.streams.iter_mut().find(|known| known.stream.ssrc == ssrc);
+        if let Some(Known { stream, .. }) = known {
+            stream.sender = Some(SenderTime { ntp, timestamp, at });
         }
     }
 
     /// When to call [`Ear::report`] at the latest.
     pub fn due(&self) -> Option<Instant> {
-        let missing = self.streams.iter().filter_map(|stream| stream.missing.due()).min();
+        let missing = self.streams.iter().filter_map(|known| known.stream.missing.due()).min();
         [missing, self.arrivals.due(), self.report_at].into_iter().flatten().min()
     }
 
     /// Sends what there is to say by now.
     pub fn report(&mut self, now: Instant, mut send: impl FnMut(&[u8])) {
         let mut packet = Vec::new();
-        for stream in &mut self.streams {
+        let mut leave = |packet: &mut Vec<u8>| {
+            send(&self.seal.rtcp(packet));
+            packet.clear();
+        };
+        for Known { stream, .. } in &mut self.streams {
             if stream.missing.due().is_some_and(|due| due <= now) {
-                stream.missing.write(now, [self.ssrc, stream.ssrc], &mut packet);
-                send(&self.seal.rtcp(&packet));
+                stream.missing.write(now, [self.ssrc, stream.ssrc], AGAIN, &mut packet);
+                leave(&mut packet);
             }
         }
         while self.arrivals.due().is_some_and(|due| due <= now) {
             // Its second SSRC may be any of those that it is about.
-            let any = self.streams.first().map_or(0, |stream| stream.ssrc);
+            let any = self.streams.first().map_or(0, |known| known.stream.ssrc);
             self.arrivals.write(now, [self.ssrc, any], &mut packet);
-            send(&self.seal.rtcp(&packet));
+            leave(&mut packet);
         }
         if self.report_at.is_some_and(|due| due <= now) {
             self.report_at = Some(now + REPORTS);
-            let media = self.streams.iter_mut().filter(|stream| stream.mends.is_none());
-            for streams in media.collect::<Vec<_>>().chunks_mut(BLOCKS_MAX) {
-                write_blocks(now, self.ssrc, streams, &mut packet);
-                send(&self.seal.rtcp(&packet));
+            let media = self.streams.iter_mut().filter(|known| known.mends.is_none());
+            let mut media: Vec<&mut Stream> = media.map(|known| &mut known.stream).collect();
+            for streams in media.chunks_mut(BLOCKS_MAX) {
+                write_report(now, self.ssrc, CNAME, streams, &mut packet);
+                leave(&mut packet);
             }
         }
-    }
-}
-
-/// A receiver report (RFC 3550 §6.4.2) and its sender's name, which no compound packet goes without.
-fn write_blocks(now: Instant, own: u32, streams: &mut [&mut Stream], out: &mut Vec<u8>) {
-    out.clear();
-    let count = streams.len().min(BLOCKS_MAX) as u8;
-    out.extend_from_slice(&[0x80 | count, 201, 0, 1 + 6 * count]);
-    out.extend_from_slice(&own.to_be_bytes());
-    streams.iter_mut().take(BLOCKS_MAX).for_each(|stream| stream.block(now, out));
-    out.extend_from_slice(&[0x81, 202, 0, 3]);
-    out.extend_from_slice(&own.to_be_bytes());
-    out.extend_from_slice(CNAME);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_of_two_streams() {
-        let now = Instant::now();
-        let kind = Type::Media { codec: Codec::Vp8, repeated: true };
-        let mut streams = [Stream::new(5, kind, None), Stream::new(6, kind, None)];
-        // Of the first, one of four is missing; the second wraps around.
-        for (stream, numbers) in [(0, [7, 8, 10]), (1, [65_534, 65_535, 0])] {
-            for number in numbers {
-                let ext_seq = streams[stream].extend(number);
-                assert!(streams[stream].take(ext_seq, 0, now));
-            }
-        }
-        streams[1].sender = Some((0x1234_5678, now));
-        let mut out = Vec::new();
-        let mut both: Vec<&mut Stream> = streams.iter_mut().collect();
-        write_blocks(now + Duration::from_millis(500), 1, &mut both, &mut out);
-        let want = [
-            &[0x82, 201, 0, 13, 0, 0, 0, 1][..],
-            &[0, 0, 0, 5, 64, 0, 0, 1, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            &[
-                0, 0, 0, 6, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x12, 0x34, 0x56, 0x78, 0, 0, 0x80,
-                0,
-            ],
-            &[0x81, 202, 0, 3, 0, 0, 0, 1, 1, 5, b'b', b'e', b'n', b'c', b'h', 0],
-        ];
-        assert_eq!(out, want.concat());
-        // Nothing came since: nothing was lost since.
-        write_blocks(now, 1, &mut both, &mut out);
-        assert_eq!(out[12..16], [0, 0, 0, 1]);
     }
 }

@@ -1,25 +1,34 @@
-//! One stream that a client hears.
+//! One stream that comes in: its numbers, what is missing of it, its report block.
 
 use std::time::Instant;
 
-use super::Type;
 use super::missing::Missing;
-use crate::media::codec::Codec;
-use crate::sink::window::{Seen, Window, extend};
+use super::window::{Seen, Window, extend};
 
-/// Ticks a second of pictures (RFC 7741 §4.1, RFC 6184 §8.2.1) and of sound (RFC 7587 §4.1).
-const PICTURES: u32 = 90_000;
-const SOUND: u32 = 48_000;
+/// What a sender report says of its sender's clock (RFC 3550 §6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderTime {
+    /// Wall clock: seconds since 1900 in the upper 32 bits.
+    pub ntp: u64,
+    /// RTP timestamp at that time.
+    pub timestamp: u32,
+    /// When the report came.
+    pub at: Instant,
+}
 
 /// See the module's documentation.
-pub(super) struct Stream {
-    pub(super) ssrc: u32,
-    pub(super) kind: Type,
-    /// It carries repeats of this one.
-    pub(super) mends: Option<u32>,
-    /// The last sender report: middle bits of its time, and when it came.
-    pub(super) sender: Option<(u32, Instant)>,
-    pub(super) missing: Missing,
+#[derive(Debug)]
+pub struct Stream {
+    /// Its name.
+    pub ssrc: u32,
+    /// Ticks of its timestamps a second.
+    pub clock_hz: u32,
+    /// What is missing may be asked for again (RFC 4588).
+    pub repeated: bool,
+    /// The last sender report.
+    pub sender: Option<SenderTime>,
+    /// Packets that did not come.
+    pub missing: Missing,
     highest: Option<u64>,
     came: Window,
     first: u64,
@@ -32,11 +41,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(ssrc: u32, kind: Type, mends: Option<u32>) -> Self {
+    /// One of which nothing came yet.
+    pub fn new(ssrc: u32, clock_hz: u32, repeated: bool) -> Self {
         Stream {
             ssrc,
-            kind,
-            mends,
+            clock_hz,
+            repeated,
             sender: None,
             missing: Missing::default(),
             highest: None,
@@ -50,16 +60,16 @@ impl Stream {
     }
 
     /// The packet's index (RFC 3711 §3.3.1): the first has not rolled over.
-    pub(super) fn extend(&self, seq: u16) -> u64 {
+    pub fn extend(&self, seq: u16) -> u64 {
         extend(Some(self.highest.unwrap_or(seq.into())), seq)
     }
 
     /// Takes a packet in. `false` when it was here before, or is too old to tell.
-    pub(super) fn take(&mut self, ext_seq: u64, timestamp: u32, at: Instant) -> bool {
+    pub fn take(&mut self, ext_seq: u64, timestamp: u32, at: Instant) -> bool {
         match self.came.offer(ext_seq) {
             Seen::First => self.first = ext_seq,
             Seen::Ahead(gap) => {
-                if matches!(self.kind, Type::Media { repeated: true, .. }) {
+                if self.repeated {
                     self.missing.skipped(ext_seq - gap..ext_seq, at);
                 }
             }
@@ -73,7 +83,7 @@ impl Stream {
     }
 
     /// Takes a repeat of one of its packets in. `false` when that was here before.
-    pub(super) fn mend(&mut self, ext_seq: u64) -> bool {
+    pub fn mend(&mut self, ext_seq: u64) -> bool {
         self.missing.came(ext_seq);
         // What is ahead of the highest is no repeat of anything that was missed.
         self.highest.is_some_and(|highest| ext_seq < highest)
@@ -81,22 +91,29 @@ impl Stream {
     }
 
     fn time(&mut self, timestamp: u32, at: Instant) {
-        let clock = match self.kind {
-            Type::Media { codec: Codec::Opus, .. } => SOUND,
-            Type::Media { .. } | Type::Repeat => PICTURES,
-        };
         if let Some((before, then)) = self.last {
-            let ticks = at.saturating_duration_since(before).as_secs_f64() * f64::from(clock);
+            let ticks =
+                at.saturating_duration_since(before).as_secs_f64() * f64::from(self.clock_hz);
             let late = ticks - f64::from(timestamp.wrapping_sub(then) as i32);
             self.jitter += (late.abs() - self.jitter) / 16.0;
         }
         self.last = Some((at, timestamp));
     }
 
-    /// Writes its report block (RFC 3550 §6.4.1).
-    pub(super) fn block(&mut self, now: Instant, out: &mut Vec<u8>) {
+    /// Whether anything came that a report would be about.
+    pub fn is_heard(&self) -> bool {
+        self.highest.is_some()
+    }
+
+    /// Packets that were expected and those that came, since the first.
+    pub fn counts(&self) -> [u64; 2] {
+        [self.highest.map_or(0, |highest| highest - self.first + 1), self.received]
+    }
+
+    /// Appends its report block (RFC 3550 §6.4.1).
+    pub fn block(&mut self, now: Instant, out: &mut Vec<u8>) {
         let highest = self.highest.unwrap_or_default();
-        let expected = self.highest.map_or(0, |highest| highest - self.first + 1);
+        let [expected, _] = self.counts();
         let [expected_before, received_before] = self.reported;
         let since = expected.saturating_sub(expected_before);
         let lost = since.saturating_sub(self.received - received_before);
@@ -104,9 +121,9 @@ impl Stream {
         self.reported = [expected, self.received];
         // 24 bits.
         let lost_ever = expected.saturating_sub(self.received).min(0x7f_ffff) as u32;
-        let (last_sr, delay) = self.sender.map_or((0, 0), |(middle, at)| {
-            let delay = now.saturating_duration_since(at);
-            (middle, (delay.as_micros() * 65_536 / 1_000_000) as u32)
+        let (last_sr, delay) = self.sender.map_or((0, 0), |sender| {
+            let delay = now.saturating_duration_since(sender.at);
+            ((sender.ntp >> 16) as u32, (delay.as_micros() * 65_536 / 1_000_000) as u32)
         });
         let words = [
             self.ssrc,
@@ -127,7 +144,7 @@ mod tests {
     use super::*;
 
     fn stream(repeated: bool) -> Stream {
-        Stream::new(1, Type::Media { codec: Codec::Vp8, repeated }, None)
+        Stream::new(1, 90_000, repeated)
     }
 
     #[test]

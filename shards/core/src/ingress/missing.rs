@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// More than this at once is an outage: its newest are asked for.
-const MISSING_MAX: usize = 1_000;
-/// From one request to the next for the same packet: browsers take the round-trip time for it, and this
-/// before they know one.
-const AGAIN: Duration = Duration::from_millis(100);
+use antipode_base::limits::MISSING_MAX;
+
+use super::report::set_length;
+
+/// From one request to the next for the same packet where the round-trip time is not known, as browsers
+/// have it.
+pub const AGAIN: Duration = Duration::from_millis(100);
 /// Requests for one packet, as browsers have it.
 const TRIES: u8 = 10;
 /// Numbers that one entry names behind its first (RFC 4585 §6.2.1).
@@ -22,14 +24,14 @@ struct Gap {
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(super) struct Missing {
+pub struct Missing {
     /// In the order of their numbers.
     gaps: Vec<Gap>,
 }
 
 impl Missing {
     /// Numbers that were skipped.
-    pub(super) fn skipped(&mut self, numbers: std::ops::Range<u64>, now: Instant) {
+    pub fn skipped(&mut self, numbers: std::ops::Range<u64>, now: Instant) {
         let start = numbers.start.max(numbers.end.saturating_sub(MISSING_MAX as u64));
         self.gaps.extend((start..numbers.end).map(|number| Gap { number, tries: 0, next: now }));
         let over = self.gaps.len().saturating_sub(MISSING_MAX);
@@ -37,18 +39,19 @@ impl Missing {
     }
 
     /// One came after all.
-    pub(super) fn came(&mut self, number: u64) {
+    pub fn came(&mut self, number: u64) {
         self.gaps.retain(|gap| gap.number != number);
     }
 
     /// When to ask.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Instant> {
         self.gaps.iter().map(|gap| gap.next).min()
     }
 
-    /// Asks for all whose time has come (RFC 4585 §6.2.1). `ssrcs`: who asks, and of which stream.
-    pub(super) fn write(&mut self, now: Instant, ssrcs: [u32; 2], out: &mut Vec<u8>) {
-        out.clear();
+    /// Asks for all whose time has come (RFC 4585 §6.2.1), at the end of `out`. `ssrcs`: who asks, and of
+    /// which stream; `again`: how long until the next request for the same packet.
+    pub fn write(&mut self, now: Instant, ssrcs: [u32; 2], again: Duration, out: &mut Vec<u8>) {
+        let start = out.len();
         out.extend_from_slice(&[0x81, 205, 0, 0]);
         ssrcs.iter().for_each(|ssrc| out.extend_from_slice(&ssrc.to_be_bytes()));
         let mut entry: Option<(u64, u16)> = None;
@@ -58,7 +61,7 @@ impl Missing {
         };
         for gap in self.gaps.iter_mut().filter(|gap| gap.next <= now) {
             gap.tries += 1;
-            gap.next = now + AGAIN;
+            gap.next = now + again;
             entry = match entry {
                 Some((first, mask)) if gap.number - first <= MASK => {
                     Some((first, mask | 1 << (gap.number - first - 1)))
@@ -71,8 +74,7 @@ impl Missing {
         }
         entry.into_iter().for_each(|last| put(last, out));
         self.gaps.retain(|gap| gap.tries < TRIES);
-        let words = (out.len() / 4 - 1) as u16;
-        out[2..4].copy_from_slice(&words.to_be_bytes());
+        set_length(start, out);
     }
 }
 
@@ -88,7 +90,7 @@ mod tests {
         missing.skipped(65_535..65_538, now);
         missing.skipped(65_552..65_554, now);
         missing.came(65_536);
-        missing.write(now, [1, 2], &mut out);
+        missing.write(now, [1, 2], AGAIN, &mut out);
         // 65535 with 65537 (bit 1); 65552 is 17 behind, and the first of an entry with 65553.
         let head = [0x81, 205, 0, 4, 0, 0, 0, 1, 0, 0, 0, 2];
         assert_eq!(out, [&head[..], &[0xff, 0xff, 0, 2, 0, 16, 0, 1]].concat());
@@ -98,7 +100,8 @@ mod tests {
         missing.came(65_553);
         for nth in 1..u32::from(TRIES) {
             assert_eq!(missing.due(), Some(now + nth * AGAIN));
-            missing.write(now + nth * AGAIN, [1, 2], &mut out);
+            out.clear();
+            missing.write(now + nth * AGAIN, [1, 2], AGAIN, &mut out);
             assert_eq!(out[12..], [0, 1, 0, 0], "65537");
         }
         assert_eq!(missing.due(), None);
@@ -110,7 +113,7 @@ mod tests {
         let (mut missing, mut out) = (Missing::default(), Vec::new());
         missing.skipped(0..1 << 40, now);
         missing.skipped(1 << 40..(1 << 40) + 5, now);
-        missing.write(now, [1, 2], &mut out);
+        missing.write(now, [1, 2], AGAIN, &mut out);
         // A thousand numbers in a row: an entry has seventeen.
         assert_eq!(out.len(), 12 + 4 * MISSING_MAX.div_ceil(17));
     }
