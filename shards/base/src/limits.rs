@@ -263,6 +263,9 @@ pub const SENT_MAX: usize = 4_096;
 /// Arrivals at one viewer over which a queue on its path is measured: a quarter of a second at 2,000
 /// packets a second.
 pub const BUSY_PACKETS_MAX: usize = 512;
+/// Streams of one publisher whose numbers are remembered, those of repeats too; with one more, the one that
+/// was silent longest is forgotten.
+pub const INCOMING_STREAMS_MAX: usize = 2 * TRACKS_PER_SESSION_MAX * LAYERS_MAX;
 /// Packets, those that did not come included, that one transport-wide feedback of ours is about.
 pub const FEEDBACK_REPORTED_MAX: u64 = 1_000;
 /// Packets that one transport-wide feedback may speak of. A longer one is cut: at 500 packets a

@@ -30,8 +30,8 @@ pub(crate) struct Effects {
     pub(crate) notices: VecDeque<Notice>,
     /// Drops of this shard by reason.
     pub(crate) drops: Drops,
-    /// A packet of media came out of str0m, whatever became of it.
-    pub(crate) opened: bool,
+    /// Where a datagram is opened, with whatever is there.
+    pub(crate) plain: Vec<u8>,
     /// Media that came in.
     pub(crate) packets: Vec<Packet>,
     /// What the client's RTCP asks for.

@@ -7,6 +7,7 @@ use antipode_relay::packet::Shape;
 use str0m::config::CryptoProvider;
 
 use crate::egress::estimator::{Estimator, Watched};
+use crate::ingress::{Fields, Header, Ids};
 use crate::payload::dependency::{self, DESCRIPTOR_MAX, Descriptor, Structure};
 use crate::payload::{allocation, vp8, vp9};
 use crate::rtcp::{self, Feedback};
@@ -166,10 +167,25 @@ pub fn report(compound: &[u8], now: Instant) -> u64 {
             Feedback::Cap(rate) => estimator.set_cap(rate),
             Feedback::Report(block) => estimator.set_rtt(block.delay),
             Feedback::Nack { .. } | Feedback::Keyframe { .. } => {}
+            Feedback::Sender { .. } | Feedback::TimeHeard { .. } => {}
         }
     });
     assert!(heard <= compound.len() / 4, "{heard} of {} bytes", compound.len());
     estimator.estimate().0
+}
+
+/// Reads the header of a datagram of RTP, and what its extensions say.
+///
+/// # Panics
+/// When what was read does not hold together.
+pub fn header(datagram: &[u8]) {
+    let Some(header) = Header::read(datagram) else { return };
+    assert!(header.length <= datagram.len());
+    let held: usize = header.elements(datagram).map(|(_, value)| 1 + value.len()).sum();
+    assert!(held + 12 <= header.length, "{held} bytes of {}", header.length);
+    Fields::read(&header, datagram, &Ids::all());
+    let payload = &datagram[header.length..];
+    assert!(header.unpadded(payload).is_none_or(|unpadded| payload.starts_with(unpadded)));
 }
 
 /// Scans a description and writes it again: refusing each section whose `mid` has an odd length,

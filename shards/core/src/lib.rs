@@ -17,7 +17,7 @@
 //! | `demux` | from a datagram to its session |
 //! | `session` | one peer connection: str0m, descriptions, slots, publications |
 //! | `forward` | tracks, hops, the fan-out loop, layer choice, renumbering |
-//! | `ingress` | what every receiver does: numbers, gaps, feedback |
+//! | `ingress` | our own way in: opening, numbering, asking for repeats, reporting |
 //! | `egress` | our own way out: sealing, repeating, reporting, measuring |
 //! | `rtcp` | reading what peers report, writing sender reports |
 //! | `payload` | keyframes, picture numbers and layers, in payloads and header extensions |

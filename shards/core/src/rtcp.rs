@@ -1,4 +1,4 @@
-//! The RTCP that viewers send about what we send them, and the sender reports that we write.
+//! The RTCP that peers send, and the sender reports that we write.
 //!
 //! Reading is bounded: one pass, no allocation but for the feedback's own list, and anything that does
 //! not parse ends the compound packet (RFC 3550 §6.1) and costs its sender nothing else.
@@ -39,9 +39,25 @@ pub(crate) struct TransportFeedback {
     pub(crate) arrivals: Vec<Arrival>,
 }
 
-/// What a viewer says.
+/// What a peer says, of what it sends or of what it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Feedback {
+    /// Its clock (RFC 3550 §6.4.1).
+    Sender {
+        /// The stream that it sends.
+        ssrc: u32,
+        /// Its wall clock: seconds since 1900 in the upper 32 bits.
+        ntp: u64,
+        /// RTP timestamp at that time.
+        timestamp: u32,
+    },
+    /// When our time came (RFC 3611 §4.5).
+    TimeHeard {
+        /// Middle 32 bits of it.
+        told: u32,
+        /// How long ago that was.
+        delay: Duration,
+    },
     /// How a stream of ours arrives.
     Report(ReportBlock),
     /// Packets of a stream that are missing (RFC 4585 §6.2.1): the first, and a mask of the next 16.
@@ -74,7 +90,10 @@ pub(crate) fn read(mut compound: &[u8], mut take: impl FnMut(Feedback)) {
         }
         let count = head[0] & 0x1f;
         match (head[1], count) {
-            (200, _) => read_blocks(body.get(24..).unwrap_or_default(), count, &mut take),
+            (200, _) => {
+                read_sender(body, &mut take);
+                read_blocks(body.get(24..).unwrap_or_default(), count, &mut take);
+            }
             (201, _) => read_blocks(body.get(4..).unwrap_or_default(), count, &mut take),
             (205, 1) => read_nacks(body, &mut take),
             (205, 15) => {
@@ -89,10 +108,38 @@ pub(crate) fn read(mut compound: &[u8], mut take: impl FnMut(Feedback)) {
                 }
             }
             (206, 4) => read_keyframes(body.get(8..).unwrap_or_default(), &mut take),
+            (207, _) => read_extended(body.get(4..).unwrap_or_default(), &mut take),
             _ => {}
         }
         compound = rest;
     }
+}
+
+fn read_sender(body: &[u8], take: &mut impl FnMut(Feedback)) {
+    let Some(head) = body.first_chunk::<16>() else { return };
+    let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let ntp = u64::from(word(4)) << 32 | u64::from(word(8));
+    take(Feedback::Sender { ssrc: word(0), ntp, timestamp: word(12) });
+}
+
+/// Blocks of RFC 3611 §3, of which those of type 5 answer us: twelve bytes to each that told its time.
+fn read_extended(mut blocks: &[u8], take: &mut impl FnMut(Feedback)) {
+    while let Some((head, rest)) = blocks.split_first_chunk::<4>() {
+        let length = usize::from(u16::from_be_bytes([head[2], head[3]])) * 4;
+        let Some((body, rest)) = rest.split_at_checked(length) else { return };
+        for answer in body.chunks_exact(12).filter(|_| head[0] == 5) {
+            let word = |at: usize| {
+                u32::from_be_bytes([answer[at], answer[at + 1], answer[at + 2], answer[at + 3]])
+            };
+            take(Feedback::TimeHeard { told: word(4), delay: compact(word(8)) });
+        }
+        blocks = rest;
+    }
+}
+
+/// A time in units of 1/65536 s.
+fn compact(units: u32) -> Duration {
+    Duration::from_micros(u64::from(units) * 1_000_000 / 65_536)
 }
 
 fn read_blocks(blocks: &[u8], count: u8, take: &mut impl FnMut(Feedback)) {
@@ -104,7 +151,7 @@ fn read_blocks(blocks: &[u8], count: u8, take: &mut impl FnMut(Feedback)) {
             ssrc: word(0),
             fraction_lost: block[4],
             last_sr: word(16),
-            delay: Duration::from_micros(u64::from(word(20)) * 1_000_000 / 65_536),
+            delay: compact(word(20)),
         }));
     }
 }

@@ -1,5 +1,5 @@
 //! What the shard reads of packets by itself: data packets, the headers of payloads, redundant sound,
-//! the header extensions that describe layers, and the reports of viewers.
+//! headers of RTP with their extensions, those that describe layers too, and the reports of peers.
 //!
 //! The stamp is compared with how a client reads it: whatever a sender put into its packet, the
 //! receiver must see the sender that we stamped, and the destinations that we honoured.
@@ -32,12 +32,13 @@ const CODECS: [Codec; 8] = [
 fuzz_target!(init: panics::install(), |data: &[u8]| {
     panics::run(data, &[], || {
         let mut feed = Feed(data);
-        match feed.byte() % 13 {
+        match feed.byte() % 14 {
             8 => data_packet(feed.rest()),
             9 => dependency(feed),
             10 => allocation(feed.rest()),
             11 => red(feed),
             12 => report(feed.rest()),
+            13 => antipode_core::fuzz::header(feed.rest()),
             codec => payload(CODECS[usize::from(codec)], feed.rest()),
         }
     });

@@ -6,6 +6,7 @@ use antipode_base::limits::{MISSED_PER_REPORT_MAX, REPEATS_PER_REPORT_MAX};
 
 use super::lane::{Lane, Origin};
 use super::{Egress, RTT_UNKNOWN};
+use crate::io::Transmit;
 use crate::rtcp::{self, Feedback};
 
 /// What a viewer's RTCP asks for.
@@ -17,8 +18,8 @@ pub(crate) struct Heard {
     pub(crate) keyframes: Vec<usize>,
     /// The estimate changed much.
     pub(crate) estimate_moved: bool,
-    /// Missing packets that were looked at.
-    missed: usize,
+    /// Missing packets that one compound packet made us look at.
+    pub(crate) missed: usize,
 }
 
 /// A repeat that the shard must look up.
@@ -33,20 +34,26 @@ pub(crate) struct Repeat {
 }
 
 impl Egress {
-    /// Takes in a sealed RTCP packet of the viewer, which the host had since `at`. Says whether it is
-    /// authentic.
+    /// Opens RTCP of the peer. `None` when it is not authentic, or came before.
+    pub(crate) fn open(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.seal.as_mut()?.open_rtcp(sealed)
+    }
+
+    /// Seals RTCP to the peer; `None` when nobody knows how or where to.
+    pub(crate) fn seal(&mut self, compound: &[u8]) -> Option<Transmit> {
+        let path = self.path?;
+        Some(path.transmit(self.seal.as_mut()?.rtcp(compound)))
+    }
+
+    /// Takes in what a viewer says, which the host had since `at`.
     pub(crate) fn hear(
         &mut self,
-        sealed: &[u8],
+        feedback: Feedback,
         at: Instant,
         now: Instant,
         heard: &mut Heard,
-    ) -> bool {
-        let Some(plain) = self.seal.as_mut().and_then(|seal| seal.open_rtcp(sealed)) else {
-            return false;
-        };
-        heard.missed = 0;
-        rtcp::read(&plain, |feedback| match feedback {
+    ) {
+        match feedback {
             Feedback::Report(block) => self.report(&block, at),
             Feedback::Nack { ssrc, first, mask } => {
                 self.nack(ssrc, first, mask, now, heard);
@@ -66,8 +73,9 @@ impl Egress {
                 }
             }
             Feedback::Cap(rate) => self.estimator.set_cap(rate),
-        });
-        true
+            // It is about what the peer sends itself.
+            Feedback::Sender { .. } | Feedback::TimeHeard { .. } => {}
+        }
     }
 
     fn slot_of(&self, ssrc: u32) -> Option<usize> {

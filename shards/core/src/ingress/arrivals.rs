@@ -13,6 +13,8 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// Units of a delta and of the reference time.
 const TICK_US: u128 = 250;
 const REFERENCE_TICKS: i64 = 256;
+/// Bytes of one report's deltas.
+const DELTAS_MAX: usize = 600;
 /// The longest run that one chunk tells.
 const RUN_MAX: usize = 0x1fff;
 
@@ -66,7 +68,7 @@ impl Arrivals {
         for (number, ticks) in &self.fresh {
             // A pause of eight seconds fits no delta, and begins another report.
             let Ok(delta) = i16::try_from(ticks - clock) else { break };
-            if number - base >= FEEDBACK_REPORTED_MAX {
+            if number - base >= FEEDBACK_REPORTED_MAX || deltas.len() >= DELTAS_MAX {
                 break;
             }
             clock = *ticks;

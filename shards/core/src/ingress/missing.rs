@@ -11,6 +11,8 @@ use super::report::set_length;
 pub const AGAIN: Duration = Duration::from_millis(100);
 /// Requests for one packet, as browsers have it.
 const TRIES: u8 = 10;
+/// Bytes of one request's entries; what is left is due at once.
+const ENTRIES_MAX: usize = 800;
 /// Numbers that one entry names behind its first (RFC 4585 §6.2.1).
 const MASK: u64 = 16;
 
@@ -60,6 +62,9 @@ impl Missing {
             out.extend_from_slice(&mask.to_be_bytes());
         };
         for gap in self.gaps.iter_mut().filter(|gap| gap.next <= now) {
+            if out.len() - start >= ENTRIES_MAX {
+                break;
+            }
             gap.tries += 1;
             gap.next = now + again;
             entry = match entry {
@@ -108,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_bounded() {
+    fn an_outage_is_bounded_and_so_is_what_asks_for_it() {
         let now = Instant::now();
         let (mut missing, mut out) = (Missing::default(), Vec::new());
         missing.skipped(0..1 << 40, now);
@@ -116,5 +121,15 @@ mod tests {
         missing.write(now, [1, 2], AGAIN, &mut out);
         // A thousand numbers in a row: an entry has seventeen.
         assert_eq!(out.len(), 12 + 4 * MISSING_MAX.div_ceil(17));
+        let mut sparse = Missing::default();
+        (0..1_000).for_each(|nth| sparse.skipped(nth * 20..nth * 20 + 1, now));
+        let mut entries = 0;
+        while sparse.due() == Some(now) {
+            out.clear();
+            sparse.write(now, [1, 2], AGAIN, &mut out);
+            assert!(out.len() <= ENTRIES_MAX + 4);
+            entries += (out.len() - 12) / 4;
+        }
+        assert_eq!(entries, 1_000);
     }
 }

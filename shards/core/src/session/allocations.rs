@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use antipode_relay::packet::Announced;
-use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues};
+use str0m::rtp::Extension;
 
+use super::descriptors;
 use super::publications::Incoming;
 use crate::payload::allocation::{self, Allocation};
 
@@ -16,39 +17,14 @@ const URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/video-layers-all
 
 /// The extension as str0m is told of it.
 pub(crate) fn extension() -> Extension {
-    Extension::with_serializer(URI, Carrier)
+    descriptors::named(URI)
 }
 
-/// Reads what comes in; we send none.
-#[derive(Debug)]
-struct Carrier;
-
-impl ExtensionSerializer for Carrier {
-    fn write_to(&self, _: &mut [u8], _: &ExtensionValues) -> usize {
-        0
-    }
-
-    fn parse_value(&self, bytes: &[u8], values: &mut ExtensionValues) -> bool {
-        let read = allocation::parse(bytes);
-        if let Ok(allocation) = read {
-            values.user_values.set(allocation);
-        }
-        read.is_ok()
-    }
-
-    fn is_video(&self) -> bool {
-        true
-    }
-
-    fn is_audio(&self) -> bool {
-        false
-    }
-}
-
-/// What a packet announces, if it does. Streams go by the order in which they were listed.
-pub(crate) fn of(values: &ExtensionValues, incoming: &Incoming) -> Option<Arc<Announced>> {
-    let allocation = values.user_values.get::<Allocation>().filter(|_| incoming.ascending)?;
-    Some(Arc::new(table(allocation, incoming.alone)))
+/// What the extension of a packet announces, if it can be read. Streams go by the order in which they were
+/// listed.
+pub(crate) fn of(bytes: &[u8], incoming: &Incoming) -> Option<Arc<Announced>> {
+    let allocation = allocation::parse(bytes).ok().filter(|_| incoming.ascending)?;
+    Some(Arc::new(table(&allocation, incoming.alone)))
 }
 
 /// `alone`: the track has no other stream, so that its layers are those within it.

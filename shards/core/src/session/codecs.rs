@@ -33,6 +33,8 @@ pub(crate) struct PayloadTypes {
 #[derive(Clone, Debug)]
 pub(crate) struct CodecTable {
     incoming: [Option<Codec>; 128],
+    /// Payload types of repeats (RFC 4588), and what they repeat.
+    repeats: Vec<(u8, Codec)>,
     /// What comes under this one are blocks (RFC 2198) of the codec.
     red: Option<u8>,
     outgoing: Vec<Outgoing>,
@@ -40,7 +42,7 @@ pub(crate) struct CodecTable {
 
 impl Default for CodecTable {
     fn default() -> Self {
-        CodecTable { incoming: [None; 128], red: None, outgoing: Vec::new() }
+        CodecTable { incoming: [None; 128], repeats: Vec::new(), red: None, outgoing: Vec::new() }
     }
 }
 
@@ -73,6 +75,8 @@ impl CodecTable {
                 table.incoming[usize::from(*red & 0x7f)] = Some(*codec);
                 table.red = Some(*red);
             }
+            let repeat = params.resend().filter(|resend| named(*resend));
+            table.repeats.extend(repeat.map(|resend| (*resend, *codec)));
         }
         // Where a codec has several formats, one that every decoder takes.
         params.sort_by_key(|(_, params)| unusual(params));
@@ -87,6 +91,18 @@ impl CodecTable {
             }
         }
         table
+    }
+
+    /// What the client sends under this payload type, and whether those are repeats of it.
+    pub(crate) fn sent(&self, payload_type: u8) -> Option<(Codec, bool)> {
+        let repeat = || self.repeats.iter().find(|(known, _)| *known == payload_type);
+        let media = self.incoming.get(usize::from(payload_type)).copied().flatten();
+        media.map(|codec| (codec, false)).or_else(|| repeat().map(|(_, codec)| (*codec, true)))
+    }
+
+    /// Whether the client sends again what is missing of this codec.
+    pub(crate) fn is_repeated(&self, codec: Codec) -> bool {
+        self.repeats.iter().any(|(_, of)| *of == codec)
     }
 
     /// What the client sends under this payload type, as it is or in blocks.

@@ -55,12 +55,17 @@ impl Session {
         let transport = Some(self.transport_at);
         let prompt = [
             transport.filter(|_| !self.transport_waits),
+            self.ingress.due(),
             self.egress.probe_at(),
             self.allocate_at,
             self.pace_at,
         ];
-        let waiting =
-            [transport.filter(|_| self.transport_waits), self.egress.reports_at(), self.patience()];
+        let waiting = [
+            transport.filter(|_| self.transport_waits),
+            self.ingress.report_at(),
+            self.egress.reports_at(),
+            self.patience(),
+        ];
         let waiting = waiting.into_iter().flatten().min().map(|due| fx.beats.after(due));
         let all = prompt.into_iter().flatten().chain(waiting);
         self.deadline = all.min().unwrap_or(self.transport_at);

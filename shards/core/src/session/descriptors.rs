@@ -1,14 +1,15 @@
 //! Dependency descriptors as they come in: from a packet's header to its place among layers.
 //!
-//! str0m knows nothing of them; it hands the bytes of the extension through. A sender names templates
-//! that came with its last keyframe, so the last structure of each stream is kept here.
+//! A sender names templates that came with its last keyframe, so the last structure of each stream is kept
+//! here.
 
 use std::sync::Arc;
 
 use antipode_base::limits::{LAYERS_MAX, TRACKS_PER_SESSION_MAX};
 use antipode_relay::packet::Mark;
-use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues, RtpHeader, Ssrc};
+use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues};
 
+use crate::ingress::Numbers;
 use crate::payload::Glance;
 use crate::payload::dependency::{
     self, DECODE_TARGETS_MAX, DESCRIPTOR_MAX, Descriptor, Dti, Structure, Unread,
@@ -22,23 +23,24 @@ pub(super) const STREAMS_MAX: usize = TRACKS_PER_SESSION_MAX * LAYERS_MAX;
 
 /// The extension as str0m is told of it.
 pub(crate) fn extension() -> Extension {
-    Extension::with_serializer(URI, Carrier)
+    named(URI)
 }
 
-/// A descriptor as on the wire.
-struct Raw(Arc<[u8]>);
+/// One of pictures that str0m negotiates and no more.
+pub(super) fn named(uri: &str) -> Extension {
+    Extension::with_serializer(uri, Negotiated)
+}
 
-/// Hands the bytes through. What goes out is written by `egress`, never by str0m.
+/// Packets go past str0m both ways.
 #[derive(Debug)]
-struct Carrier;
+struct Negotiated;
 
-impl ExtensionSerializer for Carrier {
+impl ExtensionSerializer for Negotiated {
     fn write_to(&self, _: &mut [u8], _: &ExtensionValues) -> usize {
         0
     }
 
-    fn parse_value(&self, bytes: &[u8], values: &mut ExtensionValues) -> bool {
-        values.user_values.set(Raw(bytes.into()));
+    fn parse_value(&self, _: &[u8], _: &mut ExtensionValues) -> bool {
         true
     }
 
@@ -51,15 +53,10 @@ impl ExtensionSerializer for Carrier {
     }
 }
 
-/// The descriptor of a packet, if it has one.
-pub(crate) fn of(values: &ExtensionValues) -> Option<Arc<[u8]>> {
-    values.user_values.get::<Raw>().map(|raw| raw.0.clone())
-}
-
 /// The structure of one stream.
 #[derive(Debug)]
 struct Known {
-    ssrc: Ssrc,
+    ssrc: u32,
     /// The packet that it came with.
     ext_seq: u64,
     structure: Arc<Structure>,
@@ -107,19 +104,18 @@ impl Structures {
     /// See [`Unread`].
     pub(crate) fn place(
         &mut self,
-        header: &RtpHeader,
-        ext_seq: u64,
+        numbers: Numbers,
         bytes: &mut Arc<[u8]>,
         glance: Glance,
     ) -> Result<Glance, Unread> {
-        let (ssrc, timestamp) = (header.ssrc, header.timestamp);
+        let Numbers { ssrc, ext_seq, timestamp, marker } = numbers;
         let at = self.0.iter().position(|known| known.ssrc == ssrc);
         let known = at.map(|at| &self.0[at].structure);
         let read = dependency::parse(bytes, known.map(|known| &**known))?;
         let structure = read.attached.as_ref().or(known);
         let glance = placed(&read, structure.ok_or(Unread::UnknownTemplate)?, glance);
-        let (number, ended) = (read.frame_number, header.marker);
-        let newest = Newest { number, timestamp, ended };
+        let number = read.frame_number;
+        let newest = Newest { number, timestamp, ended: marker };
         if let Some(attached) = &read.attached {
             let structure = attached.clone();
             match at {
@@ -178,11 +174,11 @@ mod tests {
     use crate::payload::dependency::tests::{CHROMIUM_L3T3, hex, l1t3};
     use antipode_base::media::Codec;
 
-    fn read(structures: &mut Structures, ssrc: u32, seq: u64, bytes: &[u8]) -> Option<Glance> {
+    fn read(structures: &mut Structures, ssrc: u32, ext_seq: u64, bytes: &[u8]) -> Option<Glance> {
         // The first byte of a payload that says nothing: no keyframe, no new sequence.
         let glance = crate::payload::glance(Codec::Av1, &[0x10]).unwrap();
-        let header = RtpHeader { ssrc: ssrc.into(), ..RtpHeader::default() };
-        structures.place(&header, seq, &mut bytes.into(), glance).ok()
+        let numbers = Numbers { ssrc, ext_seq, ..Numbers::default() };
+        structures.place(numbers, &mut bytes.into(), glance).ok()
     }
 
     #[test]
@@ -249,8 +245,8 @@ mod tests {
             let before = hex(bytes);
             let mut bytes: Arc<[u8]> = before.clone().into();
             let glance = crate::payload::glance(Codec::Av1, &[0x10]).unwrap();
-            let header = RtpHeader { timestamp, marker, ..RtpHeader::default() };
-            structures.place(&header, seq as u64, &mut bytes, glance).unwrap();
+            let numbers = Numbers { ssrc: 0, ext_seq: seq as u64, timestamp, marker };
+            structures.place(numbers, &mut bytes, glance).unwrap();
             let read = dependency::parse(&bytes, known.as_deref()).unwrap();
             assert_eq!(*bytes != *before, tied, "{before:x?}");
             assert!(read.diffs.contains(&1) || !tied, "{before:x?}");

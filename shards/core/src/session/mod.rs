@@ -3,13 +3,14 @@
 //! Every method that changes str0m ends by draining it to its next timeout, or marks the session
 //! dirty so that the end of the turn does; [`Session::drain`] is the one function that polls.
 
-mod allocations;
+pub(crate) mod allocations;
 pub(crate) mod channels;
 pub(crate) mod checks;
 pub(crate) mod codecs;
 pub(crate) mod config;
 mod deadline;
 pub(crate) mod descriptors;
+mod incoming;
 mod negotiate;
 mod outgoing;
 pub(crate) mod publications;
@@ -21,22 +22,18 @@ use std::time::Instant;
 
 use antipode_base::command::{Grants, OpenSession, Role};
 use antipode_base::ids::{MemberId, RoomId, SessionId, TrackId};
-use antipode_base::limits::RTP_MAX;
-use antipode_base::media::{Codec, Layer};
+use antipode_base::media::Layer;
 use antipode_base::notice::{EndReason, Notice, Quality};
 use antipode_base::verdict::DropReason;
-use antipode_relay::packet::{Extensions, Packet, SenderClock};
-use str0m::media::KeyframeRequestKind;
 use str0m::net::Receive;
-use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Event, IceCreds, Input, Output, Rtc, RtcError};
 
 use crate::effects::Effects;
 use crate::egress::Egress;
 use crate::egress::pacer::Pacer;
 use crate::forward::allocation::Climb;
+use crate::ingress::Ingress;
 use crate::io::{Datagram, PeerAddress, Transmit, Transport};
-use crate::payload;
 use crate::srtp::keys;
 use channels::Channels;
 use checks::Checks;
@@ -44,7 +41,7 @@ use codecs::CodecTable;
 use descriptors::Structures;
 use negotiate::Negotiation;
 use outgoing::Waiting;
-use publications::{Incoming, NotLearned, Publications};
+use publications::Publications;
 use slots::Slots;
 use ties::Ties;
 
@@ -98,6 +95,8 @@ pub(crate) struct Session {
     pub(crate) publications: Publications,
     /// Data channels.
     pub(crate) channels: Channels,
+    /// The way in of media.
+    pub(crate) ingress: Ingress,
     /// The way out of media.
     pub(crate) egress: Egress,
     /// Pictures that wait for a narrow path.
@@ -145,6 +144,7 @@ impl Session {
             slots: Slots::default(),
             publications: Publications::default(),
             channels: Channels::default(),
+            ingress: Ingress::default(),
             egress: Egress::new(open.role == Role::Play),
             pacer: Pacer::default(),
             pace_at: None,
@@ -171,37 +171,23 @@ impl Session {
         self.consented = now;
     }
 
-    /// Takes in a datagram of this peer and drains.
+    /// Takes in a datagram of this peer, and drains where it is str0m's.
     pub(crate) fn receive(&mut self, datagram: &Datagram<'_>, now: Instant, fx: &mut Effects) {
+        if datagram.is_rtcp() {
+            return self.hear_report(datagram, now, fx);
+        }
+        if datagram.is_rtp() {
+            return self.take_in(datagram, now, fx);
+        }
         let protocol = datagram.transport.protocol();
         let parsed = Receive::new(protocol, datagram.source, datagram.local, datagram.bytes);
         let Ok(receive) = parsed else { return fx.drops.count(DropReason::NotOurs) };
-        let rtp = rtp_ssrc(datagram.bytes);
-        fx.opened = false;
         let at = datagram.at.min(now);
-        if datagram.is_rtcp() {
-            if self.egress.hear(datagram.bytes, at, now, &mut fx.heard) {
-                self.consented = now;
-            }
-            // The rest of it is about what the client publishes.
-            if self.publications.is_empty() {
-                return;
-            }
-        }
-        // A publisher's estimate is made of the times in our feedback: packets of one turn that all came
-        // `now` are no measure of its path, and libwebrtc throws away probes that came so.
         if let Err(error) = self.rtc.handle_input(Input::Receive(at, receive)) {
             tracing::debug!(session = %self.id, %error, "datagram refused");
             fx.drops.count(DropReason::SessionRefused);
         }
         self.drain(now, fx);
-        if fx.opened {
-            self.consented = now;
-        }
-        if let Some(ssrc) = rtp.filter(|_| !fx.opened) {
-            let known = self.knows_stream(ssrc);
-            fx.drops.count(if known { DropReason::NotMedia } else { DropReason::UnknownSsrc });
-        }
     }
 
     /// Lets time pass and drains. Also ends a session whose peer never came or went silent.
@@ -218,6 +204,7 @@ impl Session {
             }
             self.drain(now, fx);
         }
+        self.report_arrivals(now, fx);
         self.egress.reports(now, |report| fx.send(report));
         if self.egress.probe_at().is_some_and(|at| at <= now) {
             self.egress.probe(now, |padding| fx.send(padding));
@@ -262,7 +249,6 @@ impl Session {
 
     fn event(&mut self, event: Event, now: Instant, fx: &mut Effects) {
         match event {
-            Event::RtpPacket(packet) => self.take(packet, now, fx),
             Event::Connected => {
                 self.connected = true;
                 self.consented = now;
@@ -276,99 +262,19 @@ impl Session {
                     fx.data.push((reliable, data.data));
                 }
             }
-            Event::PeerStats(stats) => fx.notices.push_back(Notice::Quality(Quality {
+            Event::PeerStats(_) => fx.notices.push_back(Notice::Quality(Quality {
                 session: self.id,
-                loss_in: stats.ingress_loss_fraction.unwrap_or(0.0),
+                loss_in: self.ingress.take_loss(),
                 loss_out: self.egress.take_loss(),
                 rtt_ms: self
                     .egress
                     .rtt()
-                    .or(stats.rtt)
+                    .or_else(|| self.ingress.rtt())
                     .map_or(0.0, |rtt| rtt.as_secs_f32() * 1_000.0),
             })),
             Event::Closed => fx.ended = Some(EndReason::PeerClosed),
             _ => {}
         }
-    }
-
-    /// From str0m's packet to ours: parsed here once, for every viewer on every core.
-    fn incoming(
-        &mut self,
-        mut packet: RtpPacket,
-        now: Instant,
-        fx: &mut Effects,
-    ) -> Result<Packet, DropReason> {
-        if !self.grants.publish {
-            return Err(DropReason::NotPermitted);
-        }
-        if packet.payload.len() > RTP_MAX {
-            return Err(DropReason::Oversized);
-        }
-        let header = &packet.header;
-        let codec = self.codecs.codec(header.payload_type).ok_or(DropReason::NoTrack)?;
-        let incoming = match self.publications.incoming(header.ssrc) {
-            Some(incoming) => incoming,
-            None => self.learn(header.ssrc, codec, fx)?,
-        };
-        let mut glance = payload::glance(codec, &packet.payload)
-            .map_err(|payload::Malformed| DropReason::PayloadMalformed)?;
-        // VP8 and VP9 say it all in their payloads, and senders have them say less beside a descriptor.
-        let mut descriptor = descriptors::of(&header.ext_vals).filter(|_| codec == Codec::Av1);
-        if let Some(bytes) = &mut descriptor {
-            let placed = self.structures.place(header, *packet.seq_no, bytes, glance);
-            glance = placed.map_err(|_| DropReason::DescriptorUnread)?;
-        }
-        let layer = match glance.layer.filter(|_| incoming.alone) {
-            Some(spatial) if spatial > Layer::TOP.0 => return Err(DropReason::NoLayer),
-            Some(spatial) => Layer(spatial),
-            None => incoming.layer,
-        };
-        // The streams of a simulcast have numberings of their own, whatever is in each.
-        glance.mark.svc &= incoming.alone;
-        if codec == Codec::Vp9 && glance.mark.svc {
-            self.ties.tie(header, *packet.seq_no, layer.0, &mut packet.payload);
-        }
-        Ok(Packet {
-            track: incoming.track,
-            layer,
-            codec,
-            ext_seq: *packet.seq_no,
-            timestamp: header.timestamp,
-            marker: header.marker,
-            keyframe: glance.keyframe,
-            shape: glance.shape,
-            mark: glance.mark,
-            descriptor,
-            extensions: Extensions {
-                audio_level: header.ext_vals.audio_level,
-                voice_activity: header.ext_vals.voice_activity,
-                orientation: header.ext_vals.video_orientation.map(|turn| turn as u8),
-            },
-            announced: allocations::of(&header.ext_vals, &incoming),
-            sender_clock: sender_clock(&packet),
-            microphone: incoming.microphone.then_some(self.member),
-            arrival: now,
-            payload: packet.payload,
-        })
-    }
-
-    /// The first packet of a stream: which track and rung is it?
-    fn learn(
-        &mut self,
-        ssrc: Ssrc,
-        codec: Codec,
-        fx: &mut Effects,
-    ) -> Result<Incoming, DropReason> {
-        let mut api = self.rtc.direct_api();
-        let stream = api.stream_rx(&ssrc).ok_or(DropReason::NoTrack)?;
-        let (mid, rid, repair) = (stream.mid(), stream.rid(), stream.rtx());
-        let learned = self.publications.learn(ssrc, repair, mid, rid);
-        let incoming = learned.map_err(|why| match why {
-            NotLearned::NoTrack => DropReason::NoTrack,
-            NotLearned::NoLayer => DropReason::NoLayer,
-        })?;
-        self.report_live(incoming.track, codec, fx);
-        Ok(incoming)
     }
 
     /// Its bandwidth is to be shared out anew, soon.
@@ -381,9 +287,7 @@ impl Session {
     /// Asks the client for a keyframe of one layer of what it publishes.
     pub(crate) fn request_keyframe(&mut self, track: TrackId, layer: Layer) -> bool {
         let Some(ssrc) = self.publications.ssrc_of(track, layer) else { return false };
-        let mut api = self.rtc.direct_api();
-        let Some(stream) = api.stream_rx(&ssrc) else { return false };
-        stream.request_keyframe(KeyframeRequestKind::Pli);
+        self.ingress.request_keyframe(ssrc);
         self.dirty = true;
         true
     }
@@ -405,32 +309,6 @@ impl Session {
             self.drain(now, fx);
         }
     }
-
-    fn knows_stream(&mut self, ssrc: Ssrc) -> bool {
-        let repair = self
-            .publications
-            .iter()
-            .flat_map(|publication| &publication.layers)
-            .any(|layer| layer.repair_ssrc == *ssrc);
-        repair || self.rtc.direct_api().stream_rx(&ssrc).is_some()
-    }
-}
-
-/// The SSRC of an RTP (not RTCP) datagram (RFC 7983 §7, RFC 5761 §4).
-fn rtp_ssrc(bytes: &[u8]) -> Option<Ssrc> {
-    let rtp = (128..192).contains(bytes.first()?) && !(64..96).contains(&(bytes.get(1)? & 0x7f));
-    let ssrc = bytes.get(8..12)?.first_chunk::<4>()?;
-    rtp.then(|| Ssrc::from(u32::from_be_bytes(*ssrc)))
-}
-
-/// The publisher's clock as str0m tells it: wall clock since 1970, NTP counts from 1900.
-fn sender_clock(packet: &RtpPacket) -> Option<SenderClock> {
-    const FROM_1900_TO_1970_S: u64 = 2_208_988_800;
-    let info = packet.last_sender_info.as_ref()?;
-    let since = info.ntp_time.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
-    let ntp = since.as_secs().wrapping_add(FROM_1900_TO_1970_S) << 32 | fraction;
-    Some(SenderClock { ntp, timestamp: info.rtp_time.numer() as u32 })
 }
 
 fn end_reason(error: &RtcError) -> EndReason {

@@ -167,6 +167,7 @@ impl Session {
         self.codecs = CodecTable::new(&self.rtc, &sections);
         let credentials = self.own_credentials(setup);
         let mut dress = self.bind_sections(&sections, &answer.to_sdp_string(), fx);
+        self.learn_streams(&sections, setup);
         let player = self.role == Role::Play;
         if player || self.role == Role::Both {
             // A player may offer to send as well; nobody takes it.
@@ -211,6 +212,14 @@ impl Session {
         });
         self.dirty |= self.negotiation.wanted;
         Ok(())
+    }
+
+    /// Tells the way in of what str0m read.
+    fn learn_streams(&mut self, sections: &[Section<'_>], setup: &SessionSetup) {
+        let media = sections.iter().filter(|section| section.kind.is_some());
+        let media: Vec<Mid> = media.map(|section| section.mid.into()).collect();
+        let publishes = !self.publications.is_empty();
+        self.ingress.learn(setup.provider(), &mut self.rtc, &media, publishes);
     }
 
     /// Which track each sending section is; refuses what has no codec of ours.

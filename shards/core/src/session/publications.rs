@@ -5,7 +5,6 @@ use antipode_base::limits::LAYERS_MAX;
 use antipode_base::media::{Codec, Kind, Layer, Source};
 use antipode_base::notice::LayerInfo;
 use str0m::media::{Mid, Rid};
-use str0m::rtp::Ssrc;
 
 use crate::red::Received;
 use crate::sdp::Section;
@@ -78,7 +77,7 @@ impl Publication {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Incoming {
     /// The stream.
-    pub(crate) ssrc: Ssrc,
+    pub(crate) ssrc: u32,
     /// Its track.
     pub(crate) track: TrackId,
     /// Its rung.
@@ -199,15 +198,15 @@ impl Publications {
     }
 
     /// Where packets of this SSRC belong, if some came before.
-    pub(crate) fn incoming(&self, ssrc: Ssrc) -> Option<Incoming> {
+    pub(crate) fn incoming(&self, ssrc: u32) -> Option<Incoming> {
         self.incoming.iter().find(|incoming| incoming.ssrc == ssrc).copied()
     }
 
     /// Learns an SSRC. `None` when the section is no track of ours, or the rid no layer of it.
     pub(crate) fn learn(
         &mut self,
-        ssrc: Ssrc,
-        repair: Option<Ssrc>,
+        ssrc: u32,
+        repair: Option<u32>,
         mid: Mid,
         rid: Option<Rid>,
     ) -> Result<Incoming, NotLearned> {
@@ -220,13 +219,13 @@ impl Publications {
         let rid = rid.as_ref().map_or("", |rid| &**rid);
         let by_ssrc = publication.is_told_by_ssrc();
         let is = |info: &&mut LayerInfo| match by_ssrc {
-            true => info.ssrc == *ssrc,
+            true => info.ssrc == ssrc,
             // OBS names the one stream of a section that has no simulcast.
             false => info.rid == rid || (alone && info.rid.is_empty()),
         };
         let info = publication.layers.iter_mut().find(is).ok_or(NotLearned::NoLayer)?;
-        info.ssrc = *ssrc;
-        info.repair_ssrc = repair.map_or(0, |ssrc| *ssrc);
+        info.ssrc = ssrc;
+        info.repair_ssrc = repair.unwrap_or(0);
         publication.received = Received::default();
         let (track, layer) = (publication.track, info.layer);
         let microphone = publication.is_microphone();
@@ -240,7 +239,7 @@ impl Publications {
     }
 
     /// The SSRC of a layer, to ask it for a keyframe.
-    pub(crate) fn ssrc_of(&self, track: TrackId, layer: Layer) -> Option<Ssrc> {
+    pub(crate) fn ssrc_of(&self, track: TrackId, layer: Layer) -> Option<u32> {
         let of = |incoming: &&Incoming| incoming.track == track && incoming.layer == layer;
         self.incoming.iter().find(of).map(|incoming| incoming.ssrc)
     }
@@ -337,7 +336,7 @@ mod tests {
             assert!(matches!(publications.bind(section), Bound::New(_)));
         }
         let mut learn = |ssrc: u32, mid: &str, rid: &str| {
-            let learned = publications.learn(ssrc.into(), None, mid.into(), Some(rid.into()));
+            let learned = publications.learn(ssrc, None, mid.into(), Some(rid.into()));
             learned.map(|incoming| (incoming.track, incoming.layer))
         };
         assert_eq!(learn(7, "0", "0"), Ok((TrackId(1), Layer::BASE)));
@@ -359,16 +358,16 @@ mod tests {
         assert_eq!(bound, [Bound::New(TrackId(2)), Bound::New(TrackId(1)), Bound::Unannounced]);
         assert_eq!(publications.bind(&sections[0]), Bound::Known(TrackId(2)));
 
-        let ssrc = Ssrc::from(7);
+        let ssrc = 7;
         let incoming = publications.learn(ssrc, None, "5".into(), None).unwrap();
         assert_eq!((incoming.track, incoming.layer), (TrackId(2), Layer::BASE));
-        assert_eq!(publications.learn(8.into(), None, "9".into(), None), Err(NotLearned::NoTrack));
+        assert_eq!(publications.learn(8, None, "9".into(), None), Err(NotLearned::NoTrack));
         // Starting over with another SSRC leaves one entry.
-        publications.learn(9.into(), None, "5".into(), None).unwrap();
+        publications.learn(9, None, "5".into(), None).unwrap();
         assert_eq!(publications.incoming(ssrc), None);
-        assert_eq!(publications.ssrc_of(TrackId(2), Layer::BASE), Some(9.into()));
+        assert_eq!(publications.ssrc_of(TrackId(2), Layer::BASE), Some(9));
         publications.remove(TrackId(2));
-        assert_eq!(publications.incoming(9.into()), None);
+        assert_eq!(publications.incoming(9), None);
     }
 
     #[test]
@@ -381,21 +380,21 @@ mod tests {
         };
         bind(&mut publications, "SIM 70 60 50");
         let learn = |publications: &mut Publications, ssrc: u32| {
-            let learned = publications.learn(ssrc.into(), None, "5".into(), None);
+            let learned = publications.learn(ssrc, None, "5".into(), None);
             learned.map(|incoming| (incoming.layer.0, incoming.alone))
         };
         for (ssrc, layer) in [(60, 1), (70, 0), (50, 2)] {
             assert_eq!(learn(&mut publications, ssrc), Ok((layer, false)));
         }
-        assert_eq!(publications.ssrc_of(TrackId(1), Layer(0)), Some(70.into()));
+        assert_eq!(publications.ssrc_of(TrackId(1), Layer(0)), Some(70));
         assert_eq!(learn(&mut publications, 80), Err(NotLearned::NoLayer));
         bind(&mut publications, "SIM 70 80 90");
         assert_eq!(learn(&mut publications, 80), Ok((1, false)));
-        assert_eq!(publications.ssrc_of(TrackId(1), Layer(1)), Some(80.into()));
+        assert_eq!(publications.ssrc_of(TrackId(1), Layer(1)), Some(80));
         // One alone is no simulcast, whatever its group is called.
         assert!(publications.announce(publication(2, Kind::Video, "screen")));
         let sdp = "m=video 9 X 96\na=mid:6\na=ssrc-group:SIM 7\n";
         publications.bind(&scan(sdp)[0]);
-        assert!(publications.learn(8.into(), None, "6".into(), None).unwrap().alone);
+        assert!(publications.learn(8, None, "6".into(), None).unwrap().alone);
     }
 }

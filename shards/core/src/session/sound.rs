@@ -4,38 +4,20 @@
 //! stop there is plain Opus alone, each packet with its own number; `egress/redundancy.rs` makes
 //! blocks of it anew for the viewers who need them.
 
-use std::time::Instant;
-
-use antipode_base::media::Codec;
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Packet, Shape};
-use str0m::rtp::RtpPacket;
 
 use super::Session;
 use crate::effects::Effects;
 use crate::red::{self, Malformed};
 
 impl Session {
-    /// Takes in one packet of media.
-    pub(super) fn take(&mut self, packet: RtpPacket, now: Instant, fx: &mut Effects) {
-        fx.opened = true;
-        let blocks = self.codecs.red() == Some(*packet.header.payload_type);
-        let taken = match self.incoming(packet, now, fx) {
-            Ok(packet) if packet.codec == Codec::Opus => self.hear(packet, blocks, fx),
-            taken => taken,
-        };
-        match taken {
-            Ok(packet) => fx.packets.push(packet),
-            Err(reason) => fx.drops.count(reason),
-        }
-    }
-
     /// Takes in one packet of Opus, in `blocks` or as it is. Lost packets that it carries go on before
     /// it, which is what is returned. An error is why it goes no further itself.
     ///
     /// A lost packet's header extensions are lost. It gets those of the packet that carries it: how
     /// loud it is there, it was nearly so 20 ms before.
-    fn hear(
+    pub(super) fn hear(
         &mut self,
         mut packet: Packet,
         blocks: bool,

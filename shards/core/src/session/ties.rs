@@ -13,15 +13,14 @@
 
 use std::sync::Arc;
 
-use str0m::rtp::{RtpHeader, Ssrc};
-
 use super::descriptors::STREAMS_MAX;
+use crate::ingress::Numbers;
 use crate::payload::vp9;
 
 /// The newest packet of a stream.
 #[derive(Clone, Copy, Debug)]
 struct Newest {
-    ssrc: Ssrc,
+    ssrc: u32,
     ext_seq: u64,
     timestamp: u32,
     spatial: u8,
@@ -47,14 +46,8 @@ pub(crate) struct Ties(Vec<Newest>);
 
 impl Ties {
     /// Takes note of a packet of spatial layer `spatial`, and changes its payload where that is needed.
-    pub(crate) fn tie(
-        &mut self,
-        header: &RtpHeader,
-        ext_seq: u64,
-        spatial: u8,
-        payload: &mut Arc<[u8]>,
-    ) {
-        let (ssrc, timestamp, ended) = (header.ssrc, header.timestamp, header.marker);
+    pub(crate) fn tie(&mut self, numbers: Numbers, spatial: u8, payload: &mut Arc<[u8]>) {
+        let Numbers { ssrc, ext_seq, timestamp, marker: ended } = numbers;
         let packet = Newest { ssrc, ext_seq, timestamp, spatial, ended };
         let Some(newest) = self.0.iter_mut().find(|newest| newest.ssrc == ssrc) else {
             if self.0.len() == STREAMS_MAX {
@@ -99,16 +92,16 @@ mod tests {
             (12, 5, 2, false, false),
             (15, 6, 2, true, false),
         ] {
-            let header = RtpHeader { timestamp: picture * 3_000, marker, ..RtpHeader::default() };
+            let numbers = Numbers { ssrc: 0, ext_seq, timestamp: picture * 3_000, marker };
             let before = [0xe8, 0x12, spatial << 1, 0x07, 0x99];
             let mut payload: Arc<[u8]> = before.into();
-            ties.tie(&header, ext_seq, spatial, &mut payload);
+            ties.tie(numbers, spatial, &mut payload);
             assert_eq!(payload[2] & 1 == 1, tied, "packet {ext_seq}");
             assert_eq!(payload[2] >> 1, spatial);
         }
         for ssrc in 1..1_000 {
-            let header = RtpHeader { ssrc: ssrc.into(), ..RtpHeader::default() };
-            ties.tie(&header, 1, 0, &mut [].into());
+            let numbers = Numbers { ssrc, ext_seq: 1, ..Numbers::default() };
+            ties.tie(numbers, 0, &mut [].into());
         }
         assert_eq!(ties.0.len(), STREAMS_MAX);
     }

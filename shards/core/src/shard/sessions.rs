@@ -82,6 +82,7 @@ impl Shard {
         }
         if let Some(keys) = session.fresh_keys.take() {
             session.egress.set_keys(self.setup.provider(), &keys);
+            session.ingress.set_keys(self.setup.provider(), keys);
         }
         if let Some(old) = session.retired.take() {
             session.egress.leave_path();

@@ -190,3 +190,31 @@ fn an_address_is_claimed_again_while_nothing_but_stun_comes_from_it() {
     }
     assert!(scene.parcels.is_empty(), "it arrives, so somebody knows the address");
 }
+
+#[test]
+fn a_track_that_is_announced_again_is_told_again() {
+    let mut scene = call();
+    let mid = scene.mid(0);
+    scene.send(0, mid, 1, KEY);
+    let tracks = |scene: &Scene| {
+        let notices = scene.notices.iter();
+        let of_tracks = notices.filter(|notice| {
+            matches!(notice, Notice::TrackLive { .. } | Notice::TrackRefused { .. })
+        });
+        of_tracks.cloned().collect::<Vec<_>>()
+    };
+    let before = tracks(&scene);
+    scene.publish(0, 1, Kind::Video, "cam");
+    let after = tracks(&scene);
+    assert_eq!(after.len(), before.len() + 1, "{after:?}");
+    assert_eq!(after.last(), before.last(), "the same, its SSRC too");
+    scene.send(0, mid, 2, DELTA);
+    assert_eq!(scene.clients[1].packets.len(), 2, "and its viewer goes on");
+
+    // Not live yet: there is nothing to tell. Another track under its id is none of ours.
+    scene.publish(0, 2, Kind::Video, "screen");
+    scene.publish(0, 2, Kind::Video, "screen");
+    assert_eq!(tracks(&scene).len(), after.len());
+    scene.publish(0, 2, Kind::Audio, "screen");
+    assert!(matches!(tracks(&scene).last(), Some(Notice::TrackRefused { .. })));
+}

@@ -100,14 +100,18 @@ fn who_only_watches_never_offers_and_stays() {
 fn a_publisher_learns_when_its_packets_came_and_not_when_they_were_read() {
     let mut scene = call();
     let mid = scene.mid(0);
-    scene.clients[0].feedback.clear();
+    scene.clients[0].heard.clear();
     for (seq, ago) in [(1, 40), (2, 25), (3, 0)] {
         scene.clients[0].ago = Duration::from_millis(ago);
         scene.send(0, mid, seq, if seq == 1 { KEY } else { DELTA });
     }
     scene.pass(Duration::from_millis(100));
-    let of = |feedback: &Twcc| feedback.clone().into_iter(scene.now, 0.into());
-    let arrivals = scene.clients[0].feedback.iter().flat_map(of).filter_map(|(_, _, at)| at);
+    let of = |report: &Rtcp| match report {
+        Rtcp::Twcc(feedback) => Some(feedback.clone().into_iter(scene.now, 0.into())),
+        _ => None,
+    };
+    let arrivals = scene.clients[0].heard.iter().filter_map(of).flatten();
+    let arrivals = arrivals.filter_map(|(_, _, at)| at);
     let arrivals: Vec<_> = arrivals.collect();
     let gaps: Vec<_> = arrivals.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
     assert_eq!(gaps, [15, 25], "of packets that one turn took in");
