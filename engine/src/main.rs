@@ -8,7 +8,7 @@
 //! | [`node`], [`signal`] | the two services |
 //! | [`token`], [`doctor`] | the two tools; the third, `bench`, is a crate of its own |
 //! | [`control`] | the secret between node and signaling |
-//! | [`rlimits`], [`notify`], [`stop`] | how a process starts and ends |
+//! | [`rlimits`], [`pages`], [`notify`], [`stop`] | how a process starts and ends |
 //! | [`process`], [`log`], [`ending`] | what it tells of itself |
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ mod ending;
 mod log;
 mod node;
 mod notify;
+mod pages;
 mod process;
 mod rlimits;
 mod signal;
@@ -57,12 +58,17 @@ fn run(cli: Cli) -> Result<(), Ending> {
         What::Bench(args) => antipode_bench::run::run(&args).map_err(Ending::failed),
         What::Doctor(args) => effective(Mode::Service, &args.common, &args.flags(), &env)?
             .map_or(Ok(()), |config| doctor::run(&config, args.json)),
-        What::Dev(args) => serve(Mode::Dev, &args.common, &args.flags(), &env, dev::run),
+        What::Dev(args) => {
+            pages::small();
+            serve(Mode::Dev, &args.common, &args.flags(), &env, dev::run)
+        }
         What::Node(args) => {
+            pages::huge(&env);
             args.tie.supervised_by.map_or(Ok(()), dev::tie_to)?;
             serve(Mode::Service, &args.common, &args.flags(), &env, node::run)
         }
         What::Signal(args) => {
+            pages::small();
             args.tie.supervised_by.map_or(Ok(()), dev::tie_to)?;
             serve(Mode::Service, &args.common, &args.flags(), &env, signal::run)
         }
