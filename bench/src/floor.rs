@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use antipode_base::limits::BENCH_SOCKET_BUFFER;
-use antipode_runtime::udp::{Trains, open};
+use antipode_runtime::udp::{Trains, keep_whole, open};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
@@ -146,6 +146,7 @@ fn row(args: &FloorArgs, provider: &CryptoProvider, train: usize) -> Result<Row,
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let socket = |what| move || open(any, BENCH_SOCKET_BUFFER).map_err(BenchError::host(what));
     let sender = socket("a UDP socket")()?;
+    keep_whole(&sender).map_err(BenchError::host("a UDP socket"))?;
     let peers: Vec<Socket> = std::iter::repeat_with(socket("a UDP socket for each peer"))
         .take(args.peers)
         .collect::<Result<_, _>>()?;

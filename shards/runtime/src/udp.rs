@@ -11,9 +11,9 @@ use antipode_core::{Transmit, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::socket::grow_buffers;
-use crate::net::sys;
 use crate::net::sys::batch::{Received, RecvBatch, SendBatch};
 use crate::net::trains::Train;
+use crate::net::{self, sys};
 
 /// Opens a socket that does not block, whose received datagrams the kernel joins where it can (UDP_GRO)
 /// and stamps with the time (SO_TIMESTAMPNS), and whose buffers take `buffer` bytes, as far as the host
@@ -45,6 +45,15 @@ pub fn open_for_many(address: SocketAddr, buffer: usize) -> io::Result<(Socket, 
     // The kernel says twice what it was asked for (socket(7)).
     let granted = socket.recv_buffer_size()? / 2;
     Ok((socket, granted))
+}
+
+/// Has the kernel refuse what is longer than its path carries, instead of cutting it, as a node does: that
+/// takes less of it for each datagram.
+///
+/// # Errors
+/// What the kernel says.
+pub fn keep_whole(socket: &impl AsFd) -> io::Result<()> {
+    net::socket::keep_whole(socket.as_fd(), true)
 }
 
 /// A datagram that came.

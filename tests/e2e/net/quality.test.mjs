@@ -42,6 +42,11 @@ netTest('150 ms away, with jitter and a loss of 1 %, the picture flows', scenes.
   atMost(figures, { longestWaitMs: 450, concealedPercent: 2 });
 });
 
+netTest('a tunnel that carries no packet whole gets the whole picture', scenes.tunnel, (figures) => {
+  atLeast(figures, { fps: 20, kbps: CAMERA.top.kbps * 0.75 });
+  atMost(figures, { longestWaitMs: 400, concealedPercent: 0.5 });
+});
+
 netTest('a thin link does not disturb another viewer of the same track', scenes.unequal, (figures) => {
   // A machine that is busy with the test itself holds a frame back now and then.
   atMost(figures, { carolFrozenMs: 500, carolLongestWaitMs: 400, carolChanges: 0 });

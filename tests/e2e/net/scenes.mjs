@@ -110,6 +110,19 @@ export async function distant(play) {
   return impaired(bob.spot, FAR, bob);
 }
 
+/** Less than a packet of a picture has. */
+const TUNNEL_BYTES = 900;
+
+/** A viewer comes behind a tunnel that carries no datagram of ours whole. */
+export async function tunnel(play) {
+  await publisher(play);
+  const bob = await play.enter('bob');
+  await atBest(bob, 'alice');
+  bob.spot.carryAtMost(TUNNEL_BYTES);
+  const [from, to] = await watch(bob, 8_000);
+  return quality(await bob.timeline(), 'alice', from, to);
+}
+
 /** The publisher's link does. */
 export async function lossUpstream(play) {
   const alice = await publisher(play, { wire: 'tun' });

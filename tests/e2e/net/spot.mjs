@@ -136,6 +136,12 @@ export class Spot {
     this.run('tc', ...capWords('far', kbps));
   }
 
+  /** Lets no longer datagram than this pass whole; what sends a longer one has to cut it. */
+  carryAtMost(bytes) {
+    ip('link', 'set', this.near, 'mtu', `${bytes}`);
+    this.run('ip', 'link', 'set', 'far', 'mtu', `${bytes}`);
+  }
+
   /** Sets faults per direction, or `rebind`, as in wire.py; gives the counters of both directions. */
   async impair(faults) {
     this.wire.stdin.write(`${JSON.stringify(faults)}\n`);

@@ -11,6 +11,7 @@ use std::os::fd::BorrowedFd;
 use antipode_base::limits::{OUTBOX_MAX, SEND_AT, SEND_BATCH};
 use antipode_core::Transmit;
 
+use super::socket::keep_whole;
 use super::sys::batch::SendBatch;
 use super::trains::{self, Train};
 
@@ -48,6 +49,8 @@ enum Remedy {
     SplitTrain,
     /// No train will ever pass.
     SplitAll,
+    /// This datagram is longer than its path carries: the kernel shall cut it.
+    Cut,
     /// It cannot be sent.
     Drop,
 }
@@ -116,10 +119,29 @@ impl Outbox {
                             tracing::warn!(%error, "segmented sends are off: one datagram a send");
                             self.segmentation = false;
                         }
+                        Remedy::Cut => self.cut_first(fd, &source_of, &mut reuse),
                         Remedy::Drop => self.lose(first.datagrams, &error),
                     }
                 }
             }
+        }
+    }
+
+    /// Sends the first datagram in fragments. That is four system calls instead of a part of one, and few
+    /// paths carry so little.
+    fn cut_first(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        source_of: &impl Fn(SocketAddr) -> Option<IpAddr>,
+        reuse: &mut impl FnMut(Vec<u8>),
+    ) {
+        let cut = keep_whole(fd, false)
+            .and_then(|()| self.batch.send(fd, &self.queue, &self.trains[..1], source_of));
+        let whole = keep_whole(fd, true);
+        match cut.and_then(|count| whole.map(|()| count)) {
+            Ok(count) => self.took(count, reuse),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => self.lose(1, &error),
         }
     }
 
@@ -150,6 +172,7 @@ fn remedy(error: &io::Error, datagrams: usize) -> Remedy {
         Some(libc::EINTR) => Remedy::Again,
         Some(libc::EIO | libc::ENOPROTOOPT) if datagrams > 1 => Remedy::SplitAll,
         Some(libc::EINVAL | libc::EMSGSIZE) if datagrams > 1 => Remedy::SplitTrain,
+        Some(libc::EMSGSIZE) => Remedy::Cut,
         _ => Remedy::Drop,
     }
 }
@@ -179,6 +202,7 @@ mod tests {
             (libc::EIO, 1, Remedy::Drop),
             (libc::EINVAL, 4, Remedy::SplitTrain),
             (libc::EMSGSIZE, 4, Remedy::SplitTrain),
+            (libc::EMSGSIZE, 1, Remedy::Cut),
             (libc::EINVAL, 1, Remedy::Drop),
             (libc::ENETUNREACH, 4, Remedy::Drop),
         ] {
@@ -234,6 +258,13 @@ mod tests {
             destination: nowhere,
             bytes: vec![1; 20],
         });
+        // Longer than any datagram, also in fragments.
+        outbox.push(Transmit {
+            transport: antipode_core::Transport::Udp,
+            local,
+            destination,
+            bytes: vec![1; 66_000],
+        });
         outbox.push(Transmit {
             transport: antipode_core::Transport::Udp,
             local,
@@ -242,7 +273,7 @@ mod tests {
         });
         outbox.send(from.as_fd(), |local| Some(local.ip()), drop);
         assert!(outbox.is_empty());
-        assert_eq!(outbox.sent(), Sent { datagrams: 1, bytes: 30, trains: 1, dropped: 2 });
+        assert_eq!(outbox.sent(), Sent { datagrams: 1, bytes: 30, trains: 1, dropped: 3 });
         let mut buffer = [0; 64];
         assert_eq!(receive(&to, &mut buffer).0, 30);
     }
