@@ -239,6 +239,26 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_of_both_kinds_sends_from_the_address_of_ipv4_that_it_is_told() {
+        let (_, to) = pair();
+        let Ok(from) = UdpSocket::bind("[::]:0") else { return eprintln!("no IPv6 on this host") };
+        let destination = to.local_addr().unwrap();
+        let local = SocketAddr::from(([127, 0, 0, 2], from.local_addr().unwrap().port()));
+        let mut outbox = Outbox::new(true);
+        let mut buffer = [0; 2_048];
+        for datagrams in [1, 3] {
+            for _ in 0..datagrams {
+                let transport = antipode_core::Transport::Udp;
+                outbox.push(Transmit { transport, local, destination, bytes: vec![1; 1_100] });
+            }
+            outbox.send(from.as_fd(), |local| Some(local.ip()), drop);
+            for _ in 0..datagrams {
+                assert_eq!(receive(&to, &mut buffer), (1_100, local));
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_sent_is_counted_and_does_not_hold_up_the_rest() {
         let (from, to) = pair();
         let destination = to.local_addr().unwrap();

@@ -291,7 +291,7 @@ impl SendBatch {
         let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
         header.msg_hdr.msg_iovlen = datagrams as _;
         header.msg_hdr.msg_controllen =
-            write_controls(&mut self.controls[index], self.v6, source, segment) as _;
+            write_controls(&mut self.controls[index], source, segment) as _;
         self.headers.push(header);
     }
 
@@ -314,21 +314,15 @@ impl SendBatch {
 }
 
 /// Fills a control buffer; returns the bytes used.
-fn write_controls(
-    control: &mut Control,
-    v6: bool,
-    source: Option<IpAddr>,
-    segment: Option<u16>,
-) -> usize {
+///
+/// A source of IPv4 is named as such to a socket of IPv6 too: what is longer than 36 bytes the kernel
+/// copies to memory that it allocates for each datagram.
+fn write_controls(control: &mut Control, source: Option<IpAddr>, segment: Option<u16>) -> usize {
     let mut used = 0;
     match source.map(|source| source.to_canonical()) {
-        Some(source) if v6 => {
-            let ip = match source {
-                IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-                IpAddr::V6(v6) => v6,
-            };
+        Some(IpAddr::V6(v6)) => {
             let info = libc::in6_pktinfo {
-                ipi6_addr: libc::in6_addr { s6_addr: ip.octets() },
+                ipi6_addr: libc::in6_addr { s6_addr: v6.octets() },
                 ipi6_ifindex: 0,
             };
             used += put(control, used, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
@@ -341,7 +335,7 @@ fn write_controls(
             };
             used += put(control, used, libc::IPPROTO_IP, libc::IP_PKTINFO, info);
         }
-        _ => {}
+        None => {}
     }
     if let Some(segment) = segment {
         used += put(control, used, libc::SOL_UDP, libc::UDP_SEGMENT, segment);
