@@ -1,8 +1,8 @@
 //! Huge pages: for a node's packets, and for nothing else.
 //!
-//! The allocator asks the kernel for pages of 2 MiB. A node's packets cost 7 % less CPU with them. Signaling and
-//! whoever only watches over others are not faster with them, and larger: each place that is touched
-//! counts as 2 MiB.
+//! The allocator asks the kernel for pages of 2 MiB. A node's packets cost 7 % less CPU with them.
+//! Signaling and whoever only watches over others are not faster with them, and larger: each place that is
+//! touched counts as 2 MiB.
 
 use rustix::thread::disable_transparent_huge_pages;
 

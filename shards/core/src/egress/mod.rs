@@ -1,6 +1,6 @@
 //! Our own way out: sealing, repeating, reporting and measuring what one viewer gets.
 //!
-//! str0m keeps ICE, DTLS, SCTP and everything that comes in. What goes out as RTP goes past it:
+//! str0m keeps ICE, DTLS and SCTP. What goes out as RTP goes past it, and so does what comes in (`ingress`):
 //!
 //! ```text
 //!   Session::write -> Egress::send ---- header, seal ----> outbox

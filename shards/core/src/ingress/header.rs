@@ -59,6 +59,8 @@ impl Header {
             }
             let (&first, behind) = rest.split_first()?;
             let (id, length, behind) = match profile {
+                // RFC 8285 §4.2: nothing behind this one is to be read.
+                0xbede if first >> 4 == 15 => return None,
                 0xbede => (first >> 4, usize::from(first & 0x0f) + 1, behind),
                 0x1000..=0x100f => {
                     let (&length, behind) = behind.split_first()?;
@@ -116,6 +118,17 @@ mod tests {
             for cut in 0..28 {
                 assert_eq!(Header::read(&datagram[..cut]), None, "{cut}");
             }
+        }
+    }
+
+    #[test]
+    fn an_id_of_fifteen_ends_the_short_form_alone() {
+        let short = [&FIXED[..], &[0xbe, 0xde, 0, 2, 0x10, 7, 0xf0, 1, 0x31, 0x12, 0x34, 0]];
+        let long = [&FIXED[..], &[0x10, 0, 0, 2, 1, 1, 7, 15, 1, 9, 3, 0]];
+        for (datagram, want) in [(short.concat(), &[1][..]), (long.concat(), &[1, 15, 3])] {
+            let header = Header::read(&datagram).unwrap();
+            let ids: Vec<u8> = header.elements(&datagram).map(|(id, _)| id).collect();
+            assert_eq!(ids, want);
         }
     }
 

@@ -1,4 +1,4 @@
-//! SRTP past str0m (RFC 3711, RFC 7714): for what viewers get, and for the load harness, which is one.
+//! SRTP past str0m (RFC 3711, RFC 7714): for what clients send and get, and for the load harness.
 //!
 //! | file | what it owns |
 //! | --- | --- |

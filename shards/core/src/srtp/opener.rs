@@ -1,5 +1,4 @@
-//! Opening RTP: the receiver's half, which in a shard is str0m's. The load harness has its own for
-//! thousands of receivers.
+//! Opening RTP: the receiver's half, in a shard and in the load harness.
 
 use str0m::crypto::{
     AeadAes128Gcm, AeadAes256Gcm, Aes128CmSha1_80, CryptoProvider, Sha1HmacProvider,

@@ -8,8 +8,7 @@
 //!   | first 8 bytes of RTCP | the rest    | E, index | tag |   HMAC-SHA1
 //! ```
 //!
-//! Every SSRC has exactly one sealer:
-//! ours for what viewers get, str0m's for the reports that it writes to publishers.
+//! Every SSRC has exactly one sealer, and that is ours: str0m knows of no stream when it would report on it.
 
 use antipode_base::limits::RTCP_SENDERS_MAX;
 use antipode_base::near;

@@ -124,9 +124,9 @@ fn open_one(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Whether a datagram that is longer than its path carries is refused instead of cut. Datagrams that are never
-/// cut need no number to be put together by (RFC 6864 §4.1), and the kernel keeps those in a table that
-/// is out of its caches for each destination: 7 % of what sound costs. IPv6 has none of that.
+/// Whether a datagram that is longer than its path carries is refused instead of cut. What is never cut
+/// needs no number to be put together by (RFC 6864 §4.1), and the kernel keeps those in a table that is
+/// out of the core's caches for each destination: 7 % of what sound costs. IPv6 has none of that.
 pub(crate) fn keep_whole(fd: BorrowedFd<'_>, whole: bool) -> io::Result<()> {
     let discovery = if whole { libc::IP_PMTUDISC_DO } else { libc::IP_PMTUDISC_WANT };
     sys::set_int(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, discovery)
