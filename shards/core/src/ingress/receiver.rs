@@ -452,3 +452,47 @@ fn write_keyframe_request(own: u32, ssrc: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&own.to_be_bytes());
     out.extend_from_slice(&ssrc.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stream_that_was_silent_longest_is_forgotten() {
+        let (mut receiver, start) = (Receiver::new(None), Instant::now());
+        let streams = INCOMING_STREAMS_MAX as u32;
+        for ssrc in 0..streams {
+            receiver.stream(ssrc, start + Duration::from_millis(ssrc.into()));
+        }
+        // The first one speaks again.
+        receiver.streams[0].at = start + Duration::from_secs(9);
+        receiver.stream(streams, start + Duration::from_secs(10));
+        let known: Vec<u32> = receiver.streams.iter().map(|known| known.stream.ssrc).collect();
+        assert_eq!(known.len(), INCOMING_STREAMS_MAX);
+        assert!(known.contains(&0) && !known.contains(&1) && known.contains(&streams));
+    }
+
+    #[test]
+    fn whatever_there_is_to_say_fits_every_path() {
+        let (mut receiver, now) = (Receiver::new(None), Instant::now());
+        for ssrc in 0..INCOMING_STREAMS_MAX as u32 {
+            let at = receiver.stream(ssrc, now);
+            let Known { stream, place, .. } = &mut receiver.streams[at];
+            *place = Some(Place::Media { mid: "1".into(), rid: None, repair: None });
+            stream.repeated = true;
+            (0..500).for_each(|nth| assert!(stream.take(nth * 20, 0, now)));
+            receiver.keyframes.push(ssrc);
+        }
+        for nth in 0..2_000 {
+            receiver.arrivals.note(nth * 3, now + Duration::from_millis(u64::from(nth) % 90));
+        }
+        receiver.report_at = Some(now);
+        let mut kinds = std::collections::BTreeSet::new();
+        receiver.report(now + Duration::from_secs(1), |compound| {
+            assert!(compound.len() <= 1_200 && compound.len().is_multiple_of(4));
+            kinds.insert(compound[1]);
+        });
+        assert!(kinds.is_superset(&[201, 205, 206].into()), "{kinds:?}");
+        receiver.report(now + Duration::from_secs(1), |_| panic!("all was said"));
+    }
+}
