@@ -21,8 +21,7 @@ pub(crate) fn huge(env: &[(String, String)]) {
 }
 
 fn set(without: bool) {
-    if let Err(error) = disable_transparent_huge_pages(without) {
-        // It goes on with more memory, or with a little more CPU.
-        tracing::debug!(%error, without, "the kernel does not let us choose the size of pages");
-    }
+    // Where the kernel does not let us choose, it goes on with more memory or a little more CPU. The log has
+    // not begun: this is the first thing that a process does.
+    let _ = disable_transparent_huge_pages(without);
 }

@@ -269,20 +269,28 @@ impl SenderReport<'_> {
         out.extend_from_slice(&self.timestamp.to_be_bytes());
         out.extend_from_slice(&self.packets.to_be_bytes());
         out.extend_from_slice(&self.bytes.to_be_bytes());
-        let start = out.len();
-        let cname = &self.cname.as_bytes()[..self.cname.len().min(255)];
-        out.extend_from_slice(&[0x81, 202, 0, 0]);
-        out.extend_from_slice(&self.ssrc.to_be_bytes());
-        out.extend_from_slice(&[1, cname.len() as u8]);
-        out.extend_from_slice(cname);
-        // At least one zero ends the list of items (RFC 3550 §6.5).
-        out.push(0);
-        while !(out.len() - start).is_multiple_of(4) {
-            out.push(0);
-        }
-        let words = ((out.len() - start) / 4 - 1) as u16;
-        out[start + 2..start + 4].copy_from_slice(&words.to_be_bytes());
+        write_name(self.ssrc, self.cname.as_bytes(), out);
     }
+}
+
+/// Appends the name of who sends a compound packet, which none goes without (RFC 3550 §6.5). `cname`: at most
+/// 255 bytes.
+pub(crate) fn write_name(ssrc: u32, cname: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    let cname = &cname[..cname.len().min(255)];
+    out.extend_from_slice(&[0x81, 202, 0, 0]);
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    out.extend_from_slice(&[1, cname.len() as u8]);
+    out.extend_from_slice(cname);
+    // At least one zero ends the list of items.
+    out.resize(start + (out.len() - start + 1).next_multiple_of(4), 0);
+    set_length(start, out);
+}
+
+/// Writes how long the packet is that begins at `start` and ends with `out` (RFC 3550 §6.4.1).
+pub(crate) fn set_length(start: usize, out: &mut [u8]) {
+    let words = ((out.len() - start) / 4 - 1) as u16;
+    out[start + 2..start + 4].copy_from_slice(&words.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -345,6 +353,27 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(all(&bytes[..cut]).len() < 4, "{cut}");
         }
+    }
+
+    #[test]
+    fn clocks_of_a_sender_and_answers_to_ours() {
+        let bytes = [
+            // SR without blocks: its time, its timestamp, two counters.
+            0x80, 200, 0, 6, 0, 0, 0, 9, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 2, 0, 0, 0,
+            8, // XR of a time of its own, and of answers to two of us.
+            0x80, 207, 0, 11, 0, 0, 0, 9, 4, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 5, 0, 0, 6, 0, 0, 0,
+            7, 0, 1, 0x80, 0, 0, 0, 0x80, 0, 0, 0, 0, 8, 0, 2, 0, 0, 0, 1, 0, 0,
+        ];
+        let heard = |told, ms| Feedback::TimeHeard { told, delay: Duration::from_millis(ms) };
+        let sender = Feedback::Sender { ssrc: 9, ntp: 0x1_8000_0000, timestamp: 5 };
+        assert_eq!(all(&bytes), [sender, heard(0x1_8000, 500), heard(0x2_0000, 1_000)]);
+        for cut in 0..bytes.len() {
+            assert!(all(&bytes[..cut]).len() < 2, "{cut}");
+        }
+        // A block that says it is longer than the packet is none.
+        let mut long = bytes;
+        long[28 + 23] = 7;
+        assert_eq!(all(&long).len(), 1);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use antipode_base::limits::FEEDBACK_REPORTED_MAX;
 
-use super::report::set_length;
 use super::window::extend;
+use crate::rtcp::set_length;
 
 /// From one report to the next: browsers take this where bandwidth allows it.
 const INTERVAL: Duration = Duration::from_millis(50);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use antipode_base::limits::MISSING_MAX;
 
-use super::report::set_length;
+use crate::rtcp::set_length;
 
 /// From one request to the next for the same packet where the round-trip time is not known, as browsers
 /// have it.

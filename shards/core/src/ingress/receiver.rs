@@ -256,16 +256,15 @@ impl Receiver {
     ) -> Result<Opened<'a>, DropReason> {
         let header = Header::read(datagram).ok_or(DropReason::NotMedia)?;
         let ssrc = header.ssrc;
-        let known = self.streams.iter().find(|known| known.stream.ssrc == ssrc);
-        let ext_seq = known.map_or(u64::from(header.seq), |known| known.stream.extend(header.seq));
-        let refused = match known {
-            Some(_) => DropReason::NotMedia,
-            None => DropReason::UnknownSsrc,
+        let known = self.streams.iter().position(|known| known.stream.ssrc == ssrc);
+        let (ext_seq, refused) = match known {
+            Some(at) => (self.streams[at].stream.extend(header.seq), DropReason::NotMedia),
+            None => (u64::from(header.seq), DropReason::UnknownSsrc),
         };
         let opener = self.opener.as_mut().ok_or(DropReason::NotConnected)?;
         let opened = opener.rtp(datagram, header.length, ssrc, ext_seq, plain).ok_or(refused)?;
         // Only what is authentic gets a place to be remembered in.
-        let index = self.stream(ssrc, at);
+        let index = known.unwrap_or_else(|| self.stream(ssrc, at));
         let known = &mut self.streams[index];
         known.at = at;
         if !known.stream.take(ext_seq, header.timestamp, at) {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::stream::Stream;
+use crate::rtcp::{set_length, write_name};
 
 /// Streams that one report is about: five bits count them.
 pub const BLOCKS_MAX: usize = 31;
@@ -22,21 +23,7 @@ pub fn write_report(
     out.extend_from_slice(&own.to_be_bytes());
     streams.iter_mut().take(count).for_each(|stream| stream.block(now, out));
     set_length(start, out);
-    let start = out.len();
-    out.extend_from_slice(&[0x81, 202, 0, 0]);
-    out.extend_from_slice(&own.to_be_bytes());
-    let cname = &cname[..cname.len().min(255)];
-    out.extend_from_slice(&[1, cname.len() as u8]);
-    out.extend_from_slice(cname);
-    // At least one zero ends the list of items.
-    out.resize(start + (out.len() - start + 1).next_multiple_of(4), 0);
-    set_length(start, out);
-}
-
-/// Writes how long the packet is that begins at `start` and ends with `out`.
-pub(super) fn set_length(start: usize, out: &mut [u8]) {
-    let words = ((out.len() - start) / 4 - 1) as u16;
-    out[start + 2..start + 4].copy_from_slice(&words.to_be_bytes());
+    write_name(own, cname, out);
 }
 
 #[cfg(test)]
