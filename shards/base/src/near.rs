@@ -12,9 +12,19 @@ const LINES_MAX: usize = 24;
 /// Brings a value near, or the beginning of a long one.
 #[inline]
 pub fn fetch<T: ?Sized>(value: &T) {
-    let start = std::ptr::from_ref(value).cast::<u8>();
+    fetch_bytes(std::ptr::from_ref(value).cast(), size_of_val(value));
+}
+
+/// Brings near what begins with a value: so many of its kind, as far as they lie one after the other.
+#[inline]
+pub fn fetch_on<T>(first: &T, count: usize) {
+    fetch_bytes(std::ptr::from_ref(first).cast(), size_of::<T>() * count);
+}
+
+#[inline]
+fn fetch_bytes(start: *const u8, bytes: usize) {
     let within = start.addr() % LINE;
-    let lines = (within + size_of_val(value)).div_ceil(LINE).min(LINES_MAX);
+    let lines = (within + bytes).div_ceil(LINE).min(LINES_MAX);
     for line in 0..lines {
         fetch_line(start.wrapping_sub(within).wrapping_add(line * LINE));
     }
@@ -46,6 +56,7 @@ mod tests {
         let long = vec![1u8; 1 << 20];
         fetch(&long[..]);
         fetch(&long[long.len()..]);
+        fetch_on(&long[long.len() - 1], 10 * LINE);
         assert_eq!(long[0], 1);
     }
 }

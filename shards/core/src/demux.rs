@@ -113,6 +113,11 @@ impl Demux {
         }
     }
 
+    /// The session that has validated an address.
+    pub(crate) fn session_at(&self, address: PeerAddress) -> Option<usize> {
+        self.by_address.get(&address).copied()
+    }
+
     /// Whether the address is this session's.
     pub(crate) fn owns(&self, address: PeerAddress, session: usize) -> bool {
         self.by_address.get(&address) == Some(&session)

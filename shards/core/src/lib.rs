@@ -27,6 +27,7 @@
 //! | `srtp` | its keys, for those who open and seal past str0m |
 //! | `stun` | what a shard reads of STUN itself |
 //! | `data` | who a data packet is from and for |
+//! | `outbox` | what is sealed, and what that is written into |
 //! | `levels`, `room`, `timers`, `effects`, `io` | small tables |
 #![forbid(unsafe_code)]
 
@@ -43,6 +44,7 @@ pub mod fuzz;
 pub mod ingress;
 mod io;
 mod levels;
+mod outbox;
 mod payload;
 mod red;
 mod room;

@@ -200,36 +200,39 @@ fn read_transport(body: &[u8]) -> Option<TransportFeedback> {
     let count = usize::from(u16::from_be_bytes([head[10], head[11]])).min(FEEDBACK_PACKETS_MAX);
     // 24 bits, signed: shifted up and down again.
     let reference = i32::from_be_bytes([head[12], head[13], head[14], 0]) >> 8;
-    let mut symbols: Vec<u8> = Vec::with_capacity(count);
-    while symbols.len() < count {
+    // Each with its symbol in the place of its time, until the times are read.
+    let mut arrivals: Vec<Arrival> = Vec::with_capacity(count);
+    while arrivals.len() < count {
         let (chunk, after) = rest.split_first_chunk::<2>()?;
         rest = after;
         let chunk = u16::from_be_bytes(*chunk);
-        let room = count - symbols.len();
-        match chunk >> 14 {
-            0 | 1 => {
-                let symbol = (chunk >> 13 & 3) as u8;
-                let run = usize::from(chunk & 0x1fff).min(room);
-                symbols.extend(std::iter::repeat_n(symbol, run));
-                if run == 0 {
-                    return None;
-                }
-            }
-            2 => symbols.extend((0..14).rev().map(|bit| (chunk >> bit & 1) as u8).take(room)),
-            _ => symbols.extend((0..7).rev().map(|at| (chunk >> (2 * at) & 3) as u8).take(room)),
+        let (run, bits) = match chunk >> 14 {
+            0 | 1 => (usize::from(chunk & 0x1fff), 0),
+            2 => (14, 1),
+            _ => (7, 2),
+        };
+        if run == 0 {
+            return None;
+        }
+        for left in (0..run).rev().take(count - arrivals.len()) {
+            let symbol = match bits {
+                0 => chunk >> 13 & 3,
+                _ => chunk >> (bits * left) & ((1 << bits) - 1),
+            };
+            let seq = base.wrapping_add(arrivals.len() as u16);
+            arrivals.push(Arrival { seq, at: Some(i64::from(symbol)) });
         }
     }
     let mut clock = 0i64;
-    let mut arrivals = Vec::with_capacity(count);
-    for (offset, symbol) in symbols.into_iter().enumerate() {
-        let delta = match symbol {
-            0 => None,
-            1 => {
+    for arrival in &mut arrivals {
+        let delta = match arrival.at {
+            Some(0) => None,
+            Some(1) => {
                 let (delta, after) = rest.split_first()?;
                 rest = after;
                 Some(i64::from(*delta))
             }
-            2 => {
+            Some(2) => {
                 let (delta, after) = rest.split_first_chunk::<2>()?;
                 rest = after;
                 Some(i64::from(i16::from_be_bytes(*delta)))
@@ -237,7 +240,7 @@ fn read_transport(body: &[u8]) -> Option<TransportFeedback> {
             _ => return None,
         };
         clock += delta.unwrap_or(0);
-        arrivals.push(Arrival { seq: base.wrapping_add(offset as u16), at: delta.map(|_| clock) });
+        arrival.at = delta.map(|_| clock);
     }
     Some(TransportFeedback { reference, arrivals })
 }

@@ -53,8 +53,13 @@ use crate::tcp::rings::{Arrived, ShardEnd};
 /// When a full socket is tried again. UDP frees its buffer as the card sends, within microseconds.
 const SEND_RETRY: Duration = Duration::from_millis(1);
 
+/// How far ahead of a message the core is told that it comes.
+const AHEAD: usize = 2;
+
 /// What is driven: [`Shard`], or a double in tests.
 pub(crate) trait Core {
+    /// Of a datagram that is handled after the next one.
+    fn expect(&mut self, _: Option<&Datagram<'_>>) {}
     fn handle(&mut self, input: Input<'_>, now: Instant);
     fn flush(&mut self, now: Instant);
     fn poll(&mut self) -> Option<Output>;
@@ -64,6 +69,9 @@ pub(crate) trait Core {
 }
 
 impl Core for Shard {
+    fn expect(&mut self, datagram: Option<&Datagram<'_>>) {
+        Shard::expect(self, datagram);
+    }
     fn handle(&mut self, input: Input<'_>, now: Instant) {
         Shard::handle(self, input, now);
     }
@@ -255,7 +263,9 @@ impl<C: Core> ShardThread<C> {
                     break;
                 }
             };
+            (0..AHEAD).for_each(|index| self.expect(index));
             for index in 0..messages {
+                self.expect(index + AHEAD);
                 taken += self.take_message(index, now);
             }
             if messages < RECV_BATCH {
@@ -263,6 +273,19 @@ impl<C: Core> ShardThread<C> {
             }
         }
         taken
+    }
+
+    /// Tells the core of a message to come, or that there is none.
+    fn expect(&mut self, index: usize) {
+        let (core, message) = (&mut self.core, self.received.message(index));
+        let datagram = message.map(|message| Datagram {
+            transport: Transport::Udp,
+            source: message.source,
+            local: message.source,
+            bytes: message.bytes,
+            at: message.arrived,
+        });
+        core.expect(datagram.as_ref());
     }
 
     /// Hands on the datagrams that the kernel joined into one message. Returns how many.

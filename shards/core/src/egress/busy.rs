@@ -15,7 +15,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use antipode_base::limits::BUSY_PACKETS_MAX;
 
@@ -39,14 +39,12 @@ struct Arrival {
     sent_us: i64,
     at_us: i64,
     wait_us: i64,
-    bytes: u32,
+    bytes: u16,
 }
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Busy {
-    /// Our clock's origin.
-    origin: Option<Instant>,
     /// The least that arrival was ever behind sending, by two clocks of which none knows the other.
     floor_us: Option<f64>,
     last_us: i64,
@@ -57,10 +55,8 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    /// Takes in one packet that arrived.
-    pub(crate) fn take(&mut self, sent: Instant, at_us: i64, bytes: u32) {
-        let origin = *self.origin.get_or_insert(sent);
-        let sent_us = sent.saturating_duration_since(origin).as_micros() as i64;
+    /// Takes in one packet that arrived; both times in microseconds, by our clock and the viewer's.
+    pub(crate) fn take(&mut self, sent_us: i64, at_us: i64, bytes: u16) {
         let behind_us = at_us - sent_us;
         let passed_us = (at_us - self.last_us).max(0) as f64;
         self.last_us = at_us;
@@ -132,7 +128,6 @@ mod tests {
     /// Pictures of `packets` of 1,000 bytes every 33 ms over a link of `kbps`, which delays each packet
     /// by another `jitter` milliseconds; after how many pictures it is overfull, and what it carries.
     fn run(packets: u64, kbps: u64, jitter: impl Fn(u64) -> u64) -> Option<(u64, f64)> {
-        let start = Instant::now();
         let mut busy = Busy::default();
         let mut free_us = 0;
         (0..90).find_map(|picture| {
@@ -140,7 +135,7 @@ mod tests {
             for packet in 0..packets {
                 free_us = sent_us.max(free_us) + 8_000_000 / kbps;
                 let at_us = free_us + jitter(picture * packets + packet) * 1_000;
-                busy.take(start + Duration::from_micros(sent_us), at_us as i64, 1_000);
+                busy.take(sent_us as i64, at_us as i64, 1_000);
             }
             Some(picture).zip(busy.overfull())
         })

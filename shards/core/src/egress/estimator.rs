@@ -58,26 +58,31 @@ const RAISED: f64 = 1.05;
 const PROBE_DRAIN: Duration = Duration::from_millis(200);
 /// Window of the arrival rate.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
+/// Packets of one picture, which a viewer gets at once, and of one report.
+const SENT_AT_ONCE: usize = 8;
+const REPORTED_AT_ONCE: usize = 16;
 /// Packets for which there is always room.
 const ROOM_KEPT: usize = 64;
 /// Window in which a queue that was just noticed has grown.
 const QUEUE_WINDOW: Duration = Duration::from_millis(250);
 
-/// Of one packet. There are a thousand for each viewer of whom a probe asks much, so this is small.
+/// Of one packet, by the viewer's clock and ours, in microseconds modulo 2^32: only differences within a
+/// window are looked at. There are a thousand for each viewer of whom a probe asks much, and all are out of
+/// the core's caches when the next report comes, so this and [`Sent`] are small.
 #[derive(Clone, Copy, Debug)]
 struct Arrived {
-    at_us: i64,
-    /// Since [`Estimator::origin`], modulo 2^32: only differences within a window are looked at.
+    at_us: u32,
     sent_us: u32,
-    bytes: u32,
+    bytes: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
-    seq: u64,
-    at: Instant,
-    bytes: u32,
-    probe: bool,
+    /// Transport-wide number, modulo 2^32.
+    seq: u32,
+    /// Since [`Estimator::origin`], modulo 2^32.
+    at_us: u32,
+    bytes: u16,
     watched: Option<Watched>,
 }
 
@@ -93,7 +98,7 @@ pub(crate) struct Watched {
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Estimator {
-    /// When the first packet that arrived had been sent.
+    /// When the first packet was sent.
     origin: Option<Instant>,
     sent: VecDeque<Sent>,
     /// Of the last report: what was lost, and when it had been sent.
@@ -121,12 +126,12 @@ pub(crate) struct Estimator {
 #[derive(Clone, Debug, Default)]
 struct Probe {
     bytes: u64,
-    first: Option<(Instant, i64, u32)>,
-    last: Option<(Instant, i64)>,
+    first: Option<(i64, i64)>,
+    last: Option<(i64, i64)>,
     packets: u32,
-    running: bool,
-    /// Transport-wide number of its last packet.
-    end: Option<u64>,
+    /// Transport-wide numbers of its first packet and of its last, modulo 2^32.
+    begin: Option<u32>,
+    end: Option<u32>,
 }
 
 impl Default for Estimator {
@@ -170,18 +175,35 @@ impl Estimator {
 
     /// A packet went out under the transport-wide number `seq`.
     pub(crate) fn sent(&mut self, seq: u64, bytes: usize, watched: Option<Watched>, now: Instant) {
-        let probe = self.probe.running;
         if self.sent.len() == SENT_MAX {
             self.sent.pop_front();
         }
-        self.sent.push_back(Sent { seq, at: now, bytes: bytes as u32, probe, watched });
+        let at_us = self.us(now) as u32;
+        self.sent.push_back(Sent { seq: seq as u32, at_us, bytes: bytes as u16, watched });
+    }
+
+    /// Microseconds since the first packet.
+    fn us(&mut self, now: Instant) -> i64 {
+        let origin = *self.origin.get_or_insert(now);
+        now.saturating_duration_since(origin).as_micros() as i64
     }
 
     /// Brings near where [`Estimator::sent`] writes.
     pub(crate) fn fetch_behind(&self) {
         if let Some(last) = self.sent.back() {
-            near::fetch(last);
+            near::fetch_on(last, SENT_AT_ONCE);
         }
+    }
+
+    /// Brings near what [`Estimator::feedback`] looks at.
+    pub(crate) fn fetch_reported(&self) {
+        if let Some(first) = self.sent.front() {
+            near::fetch_on(first, REPORTED_AT_ONCE);
+        }
+        for end in [self.arrived.front(), self.arrived.back()].into_iter().flatten() {
+            near::fetch_on(end, REPORTED_AT_ONCE);
+        }
+        self.trend.fetch_behind();
     }
 
     /// Packets of which no arrival or loss was reported.
@@ -193,28 +215,26 @@ impl Estimator {
     pub(crate) fn feedback(&mut self, feedback: &TransportFeedback, now: Instant) -> bool {
         let before = self.target;
         let reference = i64::from(feedback.reference) * 64_000;
+        let now_us = self.us(now);
         let mut usage = None;
         let mut over = false;
         self.missed.clear();
         for arrival in &feedback.arrivals {
             let Some(sent) = self.take_sent(arrival.seq) else { continue };
+            let sent_us = now_us + i64::from(sent.at_us.wrapping_sub(now_us as u32) as i32);
             self.loss.0 += 1;
             match arrival.at {
                 None => {
                     self.loss.1 += 1;
-                    self.missed.extend(sent.watched.map(|watched| (watched, sent.at)));
+                    self.miss(&sent, sent_us);
                 }
                 Some(at) => {
                     let at_us = reference + at * 250;
-                    let origin = *self.origin.get_or_insert(sent.at);
-                    let sent_us = sent.at.saturating_duration_since(origin).as_micros() as u32;
-                    self.arrive(Arrived { at_us, sent_us, bytes: sent.bytes });
-                    if sent.probe {
-                        self.probe.take(sent, at_us);
-                    }
-                    over |= self.probe.end.is_some_and(|end| sent.seq >= end);
-                    usage = self.trend.take(sent.at, at_us).or(usage);
-                    self.busy.take(sent.at, at_us, sent.bytes);
+                    let Sent { at_us: sent_low, bytes, .. } = sent;
+                    self.arrive(Arrived { at_us: at_us as u32, sent_us: sent_low, bytes });
+                    over |= self.probe.take(&sent, sent_us, at_us);
+                    usage = self.trend.take(sent_us, at_us).or(usage);
+                    self.busy.take(sent_us, at_us, bytes);
                 }
             }
         }
@@ -229,6 +249,12 @@ impl Estimator {
         (self.target - before).abs() > before / 20.0
     }
 
+    fn miss(&mut self, sent: &Sent, sent_us: i64) {
+        if let (Some(watched), Some(origin)) = (sent.watched, self.origin) {
+            self.missed.push((watched, origin + Duration::from_micros(sent_us.max(0) as u64)));
+        }
+    }
+
     /// What the last report said was lost of what is watched, with the time at which it had been sent.
     pub(crate) fn missed(&self) -> &[(Watched, Instant)] {
         &self.missed
@@ -238,26 +264,28 @@ impl Estimator {
     /// names numbers at random costs hardly more than one that tells the truth.
     fn take_sent(&mut self, wire: u16) -> Option<Sent> {
         let first = self.sent.front()?.seq;
-        let ahead = wire.wrapping_sub(first as u16);
-        let (seq, at) = (first + u64::from(ahead), usize::from(ahead));
+        let ahead = u32::from(wire.wrapping_sub(first as u16));
         // Where none is missing, its place is its number.
-        let at = match self.sent.get(at) {
-            Some(sent) if sent.seq == seq => at,
-            _ => self.sent.binary_search_by_key(&seq, |sent| sent.seq).ok()?,
+        let at = match self.sent.get(ahead as usize) {
+            Some(sent) if sent.seq.wrapping_sub(first) == ahead => ahead as usize,
+            _ => {
+                let key = |sent: &Sent| sent.seq.wrapping_sub(first);
+                self.sent.binary_search_by_key(&ahead, key).ok()?
+            }
         };
         self.sent.drain(..at);
         self.sent.pop_front()
     }
 
     fn arrive(&mut self, arrived: Arrived) {
-        let since_us = arrived.at_us - RATE_WINDOW.as_micros() as i64;
+        let since_us = arrived.at_us.wrapping_sub(RATE_WINDOW.as_micros() as u32);
         // A viewer may say that everything came at one time.
         if self.arrived.len() == SENT_MAX {
             self.forget_arrival();
         }
         self.arrived.push_back(arrived);
         self.arrived_bytes += u64::from(arrived.bytes);
-        while self.arrived.front().is_some_and(|first| first.at_us < since_us) {
+        while self.arrived.front().is_some_and(|first| after(since_us, first.at_us) > 0) {
             self.forget_arrival();
         }
     }
@@ -276,8 +304,8 @@ impl Estimator {
     /// The same over [`QUEUE_WINDOW`].
     fn arrival_rate_lately(&self) -> Option<f64> {
         let last = self.arrived.back()?;
-        let since_us = last.at_us - QUEUE_WINDOW.as_micros() as i64;
-        let inside = self.arrived.iter().rev().take_while(|it| it.at_us >= since_us);
+        let since_us = last.at_us.wrapping_sub(QUEUE_WINDOW.as_micros() as u32);
+        let inside = self.arrived.iter().rev().take_while(|it| after(it.at_us, since_us) >= 0);
         let (sum, first) =
             inside.fold((0u64, last), |(sum, _), it| (sum + u64::from(it.bytes), it));
         rate(sum, first, last, QUEUE_WINDOW)
@@ -289,8 +317,8 @@ impl Estimator {
         let (Some(first), Some(last)) = (self.arrived.front(), self.arrived.back()) else {
             return 0.0;
         };
-        let arrived_us = (last.at_us - first.at_us) as f64;
-        let sent_us = f64::from(last.sent_us.wrapping_sub(first.sent_us) as i32).max(0.0);
+        let arrived_us = f64::from(after(last.at_us, first.at_us));
+        let sent_us = f64::from(after(last.sent_us, first.sent_us)).max(0.0);
         let bytes = self.arrived_bytes - u64::from(first.bytes);
         bytes as f64 * 8e6 / arrived_us.max(sent_us).max(RATE_WINDOW.as_micros() as f64 * 0.9)
     }
@@ -366,17 +394,16 @@ impl Estimator {
         self.backed_off = Some(now);
     }
 
-    /// A probe begins; what the last one left is forgotten.
-    pub(crate) fn start_probe(&mut self, now: Instant) {
+    /// A probe begins with the number `seq`; what the last one left is forgotten.
+    pub(crate) fn start_probe(&mut self, seq: u64, now: Instant) {
         self.probed = Some(now);
-        self.probe = Probe { running: true, ..Probe::default() };
+        self.probe = Probe { begin: Some(seq as u32), ..Probe::default() };
     }
 
     /// The probe's last packet went out under that number.
     pub(crate) fn end_probe(&mut self, seq: u64, now: Instant) {
         self.probed = Some(now);
-        self.probe.running = false;
-        self.probe.end = Some(seq);
+        self.probe.end = Some(seq as u32);
     }
 
     /// Whether the path was overused within this time.
@@ -417,33 +444,43 @@ fn give_back<T>(queue: &mut VecDeque<T>, part: usize) {
 /// Bits a second from the first arrival to the last, whose bytes are `sum` in all; `None` while that is not
 /// a fifth of the window.
 fn rate(sum: u64, first: &Arrived, last: &Arrived, window: Duration) -> Option<f64> {
-    let span = last.at_us - first.at_us;
+    let span = after(last.at_us, first.at_us);
     let bits = (sum - u64::from(first.bytes)) as f64 * 8.0;
-    (span >= window.as_micros() as i64 / 5).then(|| bits * 1e6 / span as f64)
+    (span >= window.as_micros() as i32 / 5).then(|| bits * 1e6 / f64::from(span))
+}
+
+/// How long one time is after another, modulo 2^32 microseconds.
+fn after(late_us: u32, early_us: u32) -> i32 {
+    late_us.wrapping_sub(early_us) as i32
 }
 
 impl Probe {
     /// A probe counts when it had this many packets.
     const PACKETS_MIN: u32 = 6;
 
-    fn take(&mut self, sent: Sent, at_us: i64) {
-        self.packets += 1;
-        match self.first {
-            None => self.first = Some((sent.at, at_us, sent.bytes)),
-            Some(_) => self.bytes += u64::from(sent.bytes),
+    /// Takes in a packet that arrived. Returns whether it was the last one, or came after that.
+    fn take(&mut self, sent: &Sent, sent_us: i64, at_us: i64) -> bool {
+        let behind = |seq: Option<u32>| seq.map(|seq| sent.seq.wrapping_sub(seq) as i32);
+        let beyond = behind(self.end);
+        if behind(self.begin).is_some_and(|n| n >= 0) && beyond.is_none_or(|n| n <= 0) {
+            self.packets += 1;
+            if self.first.is_some() {
+                self.bytes += u64::from(sent.bytes);
+            }
+            self.first.get_or_insert((sent_us, at_us));
+            self.last = Some((sent_us, at_us));
         }
-        self.last = Some((sent.at, at_us));
+        beyond.is_some_and(|n| n >= 0)
     }
 
     /// The rate at which it arrived, once it is long enough. A burst arrives no faster than the path's
     /// narrowest link lets it, and is believed no further than it was sent.
     fn rate(&self) -> Option<f64> {
-        let (first_at, first_us, _) = self.first?;
-        let (last_at, last_us) = self.last?;
+        let ((first_sent, first_us), (last_sent, last_us)) = (self.first?, self.last?);
         if self.packets < Self::PACKETS_MIN {
             return None;
         }
-        let sent_s = last_at.duration_since(first_at).as_secs_f64().max(0.001);
+        let sent_s = ((last_sent - first_sent) as f64 / 1e6).max(0.001);
         let arrived_s = ((last_us - first_us) as f64 / 1e6).max(0.001);
         let bits = self.bytes as f64 * 8.0;
         let (sent, arrived) = (bits / sent_s, bits / arrived_s);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use antipode_base::ids::TrackId;
 use antipode_base::limits::{MID_PACKETS_MAX, REPEATS_MAX, STRETCHES_MAX};
 use antipode_base::media::Layer;
+use antipode_base::near;
 use antipode_relay::packet::{Packet, SenderClock};
 
 use super::redundancy::Redundancy;
@@ -224,6 +225,13 @@ impl Lane {
             within: rewrite.within,
             shift: rewrite.shift,
         });
+    }
+
+    /// Brings near what lies behind a pointer.
+    pub(crate) fn fetch_behind(&self) {
+        if let Some(last) = self.stretches.back() {
+            near::fetch(last);
+        }
     }
 
     /// What was sent is not to be repeated any more: something else is about to take its place.

@@ -39,9 +39,9 @@ use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Packet, Shape};
 use str0m::crypto::CryptoProvider;
 
-use crate::effects::{Draft, Spare};
 use crate::forward::Rewrite;
 use crate::io::{Datagram, PeerAddress, Transmit, Transport};
+use crate::outbox::{Draft, Outbox};
 use crate::session::codecs::PayloadTypes;
 use crate::srtp::Seal;
 use crate::srtp::keys::Keys;
@@ -272,13 +272,30 @@ impl Egress {
         self.estimator.fetch_behind();
     }
 
-    /// Seals one packet, into a spare buffer.
+    /// And what lies behind that.
+    pub(crate) fn fetch_lane(&self, slot: usize) {
+        if let Some(lane) = self.lanes.get(slot).and_then(Option::as_ref) {
+            lane.fetch_behind();
+        }
+    }
+
+    /// Brings near what lies behind the pointers of an egress whose viewer reports.
+    pub(crate) fn fetch_reported(&self) {
+        near::fetch(&self.lanes[..]);
+        if let Some(seal) = &self.seal {
+            seal.fetch_opener();
+        }
+        self.estimator.fetch_reported();
+    }
+
+    /// Seals one packet. When it finds the outbox full it is noted as sent all the same, so that the viewer
+    /// can have it again.
     pub(crate) fn send(
         &mut self,
         leaving: &Leaving<'_>,
-        spare: &mut Spare,
+        outbox: &mut Outbox,
         now: Instant,
-    ) -> Result<Transmit, DropReason> {
+    ) -> Result<(), DropReason> {
         let Leaving { slot, types, rewrite, packet, padding } = *leaving;
         let kind = packet.codec.kind();
         let measured = self.note_kind(kind, now);
@@ -291,8 +308,8 @@ impl Egress {
         lane.note_targets(packet);
         let numbered = measured && lane.ids.has_transport_cc();
         self.transport_seq += u64::from(numbered);
-        let buffer = spare.take();
-        let Draft { header: written, payload: changed, described } = &mut spare.draft;
+        let buffer = outbox.buffer();
+        let Draft { header: written, payload: changed, described } = &mut outbox.draft;
         let wide = !self.narrow;
         let wrap = |_: &u8| lane.redundancy.wrap(types.media, rewrite, packet, wide, changed);
         let red = types.red.filter(wrap);
@@ -334,7 +351,7 @@ impl Egress {
             let watched = watched(slot, rewrite.ext_seq as u16, packet);
             self.note_sent(bytes.len(), watched, now);
         }
-        Ok(path.transmit(bytes))
+        outbox.push(path.transmit(bytes))
     }
 
     /// Takes note that such a packet goes out; returns whether it matters when it arrives. Of sound alone
@@ -352,18 +369,20 @@ impl Egress {
         &mut self,
         repeat: &Repeat,
         packet: &Packet,
-        spare: &mut Spare,
+        outbox: &mut Outbox,
         now: Instant,
-    ) -> Option<Transmit> {
-        let path = self.path?;
-        let seal = self.seal.as_mut()?;
-        let lane = self.lanes.get_mut(repeat.slot)?.as_mut()?;
-        let (ssrc, payload_type) = (lane.repair_ssrc?, lane.repair_type?);
+    ) -> Result<(), DropReason> {
+        let (Some(seal), Some(path)) = (&mut self.seal, self.path) else {
+            return Err(DropReason::NotConnected);
+        };
+        let lane = self.lanes.get_mut(repeat.slot).and_then(Option::as_mut);
+        let repair = lane.as_ref().and_then(|lane| lane.repair_ssrc.zip(lane.repair_type));
+        let (Some(lane), Some((ssrc, payload_type))) = (lane, repair) else { return Ok(()) };
         let rewrite = repeat.origin.rewrite(packet);
         let ext_seq = lane.next_repair_seq();
         self.transport_seq += 1;
-        let buffer = spare.take();
-        let Draft { header: written, payload, described } = &mut spare.draft;
+        let buffer = outbox.buffer();
+        let Draft { header: written, payload, described } = &mut outbox.draft;
         let header = Header {
             payload_type,
             marker: rewrite.marker,
@@ -387,7 +406,7 @@ impl Egress {
         if lane.ids.has_transport_cc() {
             self.note_sent(bytes.len(), watched(repeat.slot, repeat.seq, packet), now);
         }
-        Some(path.transmit(bytes))
+        outbox.push(path.transmit(bytes))
     }
 
     /// A packet goes out whose arrival the viewer will report.

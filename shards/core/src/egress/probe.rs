@@ -155,7 +155,7 @@ impl Egress {
         loop {
             let queues = self.estimator.queues(now);
             match self.prober.step(self.estimator.estimate(), queues, now) {
-                Step::Begin => self.estimator.start_probe(now),
+                Step::Begin => self.estimator.start_probe(self.transport_seq + 1, now),
                 Step::Pad(bytes) => {
                     for _ in 0..bytes.div_ceil(PROBE_PADDING).min(PROBE_PACKETS_MAX) {
                         let Some(transmit) = self.padding(now) else { break };

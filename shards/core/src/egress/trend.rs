@@ -10,7 +10,9 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use antipode_base::near;
 
 /// Packets sent within this of a group's first belong to it.
 const GROUP: Duration = Duration::from_millis(5);
@@ -48,8 +50,8 @@ pub(crate) enum Usage {
 
 #[derive(Clone, Copy, Debug)]
 struct Group {
-    sent_first: Instant,
-    sent_last: Instant,
+    sent_first_us: i64,
+    sent_last_us: i64,
     arrived_last_us: i64,
 }
 
@@ -91,30 +93,39 @@ impl Default for Trend {
 }
 
 impl Trend {
-    /// Takes in one packet that arrived. Says something when a group is complete.
-    pub(crate) fn take(&mut self, sent: Instant, arrived_us: i64) -> Option<Usage> {
-        let group = Group { sent_first: sent, sent_last: sent, arrived_last_us: arrived_us };
+    /// Takes in one packet that arrived; both times in microseconds, by our clock and the viewer's. Says
+    /// something when a group is complete.
+    pub(crate) fn take(&mut self, sent_us: i64, arrived_us: i64) -> Option<Usage> {
+        let group =
+            Group { sent_first_us: sent_us, sent_last_us: sent_us, arrived_last_us: arrived_us };
         let Some(current) = &mut self.current else {
             self.current = Some(group);
             return None;
         };
-        if sent < current.sent_first {
+        let since_us = sent_us - current.sent_first_us;
+        if since_us < 0 {
             return None;
         }
-        let since = sent.duration_since(current.sent_first);
-        if since > PAUSE {
+        if since_us > PAUSE.as_micros() as i64 {
             self.forget();
             self.current = Some(group);
             return None;
         }
-        if since <= GROUP {
-            current.sent_last = sent;
+        if since_us <= GROUP.as_micros() as i64 {
+            current.sent_last_us = sent_us;
             current.arrived_last_us = current.arrived_last_us.max(arrived_us);
             return None;
         }
         let complete = std::mem::replace(current, group);
         let previous = self.previous.replace(complete)?;
         Some(self.step(&previous, &complete))
+    }
+
+    /// Brings near what lies behind a pointer.
+    pub(crate) fn fetch_behind(&self) {
+        let (start, end) = self.points.as_slices();
+        near::fetch(start);
+        near::fetch(end);
     }
 
     /// How long packets wait in a queue of the path, milliseconds.
@@ -128,7 +139,7 @@ impl Trend {
     }
 
     fn step(&mut self, previous: &Group, group: &Group) -> Usage {
-        let sent_ms = group.sent_last.duration_since(previous.sent_last).as_secs_f64() * 1e3;
+        let sent_ms = (group.sent_last_us - previous.sent_last_us) as f64 / 1e3;
         let arrived_ms = (group.arrived_last_us - previous.arrived_last_us) as f64 / 1e3;
         self.groups += 1.0;
         self.sum_ms += arrived_ms - sent_ms;
@@ -182,7 +193,8 @@ impl Trend {
 /// Least squares.
 fn slope(points: &VecDeque<(f64, f64)>) -> Option<f64> {
     let n = points.len() as f64;
-    let (x, y) = points.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
+    let (x, y) = points.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+    let (x, y) = (x / n, y / n);
     let (over, under) = points.iter().fold((0.0, 0.0), |(over, under), (px, py)| {
         (over + (px - x) * (py - y), under + (px - x) * (px - x))
     });
@@ -195,13 +207,11 @@ mod tests {
 
     /// Groups every 20 ms; each arrives later than the one before by `drift_ms` plus jitter.
     fn run(groups: u32, drift_ms: f64, jitter: impl Fn(u32) -> f64) -> Vec<Usage> {
-        let start = Instant::now();
         let mut trend = Trend::default();
         (0..groups)
             .filter_map(|n| {
-                let sent = start + Duration::from_millis(20) * n;
                 let arrived = f64::from(n) * (20.0 + drift_ms) + jitter(n);
-                trend.take(sent, (arrived * 1e3) as i64)
+                trend.take(i64::from(n) * 20_000, (arrived * 1e3) as i64)
             })
             .collect()
     }
@@ -222,15 +232,14 @@ mod tests {
 
     #[test]
     fn clocks_that_drifted_apart_in_a_pause_are_no_queue() {
-        let start = Instant::now();
         let mut trend = Trend::default();
-        let half_an_hour = Duration::from_secs(1_800);
+        let half_an_hour_us = 1_800_000_000;
         for n in 0..200 {
-            let later = if n < 50 { Duration::ZERO } else { half_an_hour };
-            let sent = start + later + Duration::from_millis(20) * n;
+            let later_us = if n < 50 { 0 } else { half_an_hour_us };
+            let sent_us = later_us + 20_000 * n;
             // 50 in a million.
-            let arrived = sent.duration_since(start).as_micros() as i64 * 20_001 / 20_000;
-            assert_ne!(trend.take(sent, arrived), Some(Usage::Over), "group {n}");
+            let arrived_us = sent_us * 20_001 / 20_000;
+            assert_ne!(trend.take(sent_us, arrived_us), Some(Usage::Over), "group {n}");
             assert!(trend.queue_ms() < 1.0, "group {n}: {}", trend.queue_ms());
         }
     }

@@ -115,7 +115,7 @@ impl Fabric {
         let chosen = track.fresh.get(*packet).is_some_and(|fresh| fresh.choice.is_some());
         let until = if chosen { *packet + 1 } else { track.fresh.len() };
         let fresh = track.fresh.get(*packet..until).unwrap_or_default();
-        for ahead in [2, 1] {
+        for ahead in [3, 2, 1] {
             if let Some(Subscription { session, slot, .. }) = track.viewers.get(*viewer + ahead) {
                 sink.expect(*session, *slot, ahead);
             }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use antipode_base::limits::RTP_MAX;
 use antipode_base::media::{Codec, Layer};
+use antipode_base::near;
 use antipode_base::verdict::DropReason;
 use antipode_relay::packet::{Extensions, Packet};
 
@@ -117,6 +118,17 @@ impl Session {
         })?;
         self.report_live(incoming.track, arrived.codec, fx);
         Ok(incoming)
+    }
+
+    /// Brings near what a report of this client needs.
+    pub(crate) fn fetch_report(&self) {
+        near::fetch(&self.egress);
+        near::fetch(&self.deadline);
+    }
+
+    /// And what lies behind that.
+    pub(crate) fn fetch_reported(&self) {
+        self.egress.fetch_reported();
     }
 
     /// Takes in a compound packet of RTCP.

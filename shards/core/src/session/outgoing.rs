@@ -8,10 +8,10 @@ use antipode_base::verdict::DropReason;
 use antipode_relay::packet::Packet;
 
 use super::Session;
-use crate::effects::{Effects, Spare};
+use crate::effects::Effects;
 use crate::egress::{Leaving, Repeat};
 use crate::forward::Rewrite;
-use crate::io::Transmit;
+use crate::outbox::Outbox;
 use crate::timers::BEAT;
 
 /// What a path carries beside a payload: RTP's header with its extensions, and SRTP's tag.
@@ -26,17 +26,16 @@ pub(crate) struct Waiting {
 }
 
 impl Session {
-    /// Takes one packet for the client. Sound, and pictures on a wide path, leave at once; `None` for a
-    /// picture that waits.
+    /// Takes one packet for the client. Sound, and pictures on a wide path, leave at once.
     pub(crate) fn write(
         &mut self,
         slot: usize,
         rewrite: &Rewrite,
         packet: &Packet,
         padding: u8,
-        spare: &mut Spare,
+        outbox: &mut Outbox,
         now: Instant,
-    ) -> Result<Option<Transmit>, DropReason> {
+    ) -> Result<(), DropReason> {
         let types = self.codecs.types(packet.codec).ok_or(DropReason::CodecNotNegotiated)?;
         let bytes = packet.payload.len() + HEADERS;
         if packet.codec.kind() == Kind::Audio {
@@ -50,10 +49,10 @@ impl Session {
             if !self.pacer.passes(bytes, now) {
                 self.egress.takes(slot)?;
                 let waiting = Waiting { slot, rewrite: *rewrite, packet: packet.clone() };
-                return self.wait(waiting, now).map(|()| None);
+                return self.wait(waiting, now);
             }
         }
-        self.egress.send(&Leaving { slot, types, rewrite, packet, padding }, spare, now).map(Some)
+        self.egress.send(&Leaving { slot, types, rewrite, packet, padding }, outbox, now)
     }
 
     /// Brings near what a packet for this client needs.
@@ -68,6 +67,11 @@ impl Session {
     pub(crate) fn fetch_behind(&self, slot: usize) {
         self.codecs.fetch_behind();
         self.egress.fetch_behind(slot);
+    }
+
+    /// And behind that again.
+    pub(crate) fn fetch_lane(&self, slot: usize) {
+        self.egress.fetch_lane(slot);
     }
 
     /// Whether the egress or the pacer wants something earlier than the shard knows.
@@ -103,7 +107,7 @@ impl Session {
             let sealed = types.and_then(|types| {
                 let (rewrite, packet) = (&rewrite, &packet);
                 let leaving = Leaving { slot, types, rewrite, packet, padding: 0 };
-                self.egress.send(&leaving, &mut fx.spare, now)
+                self.egress.send(&leaving, &mut fx.outbox, now)
             });
             fx.leave(sealed);
         }
@@ -115,11 +119,11 @@ impl Session {
         &mut self,
         repeat: &Repeat,
         packet: &Packet,
-        spare: &mut Spare,
+        outbox: &mut Outbox,
         now: Instant,
-    ) -> Option<Transmit> {
+    ) -> Result<(), DropReason> {
         self.pacer.spend(packet.payload.len() + HEADERS);
-        self.egress.repeat(repeat, packet, spare, now)
+        self.egress.repeat(repeat, packet, outbox, now)
     }
 
     /// What is under way in a slot, or might be asked for again, is not wanted any more.

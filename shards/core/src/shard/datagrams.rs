@@ -14,6 +14,19 @@ use crate::session::checks::Checks;
 use crate::stun::{mistakes_roles, nominates};
 
 impl Shard {
+    /// What is handled after the next one, if anything is known of it: memory that it needs is asked for
+    /// meanwhile.
+    pub fn expect(&mut self, datagram: Option<&Datagram<'_>>) {
+        if let Some(session) = self.expected.take().and_then(|key| self.sessions.get(key)) {
+            session.fetch_reported();
+        }
+        let report = datagram.filter(|datagram| datagram.is_rtcp());
+        self.expected = report.and_then(|report| self.demux.session_at(report.peer()));
+        if let Some(session) = self.expected.and_then(|key| self.sessions.get(key)) {
+            session.fetch_report();
+        }
+    }
+
     pub(super) fn datagram(&mut self, datagram: &Datagram<'_>, now: Instant) {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.bytes.len() as u64;
@@ -99,7 +112,7 @@ impl Shard {
         let session = &mut self.sessions[key];
         session.consent(now);
         let first = session.checks.answered(now);
-        let answer = self.setup.answer(check, &session.credentials, self.fx.spare.take());
+        let answer = self.setup.answer(check, &session.credentials, self.fx.outbox.buffer());
         self.fx.send(answer);
         self.validate(key, check.peer(), now);
         if let (true, (Transport::Udp, address)) = (first, check.peer()) {

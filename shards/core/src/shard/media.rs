@@ -1,12 +1,10 @@
 //! Stops 4 to 7 of a packet: fan-out to viewers and shards. And backwards: keyframe requests,
 //! merged and throttled; the levels of speakers.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use antipode_base::ids::{IdMap, RoomId, TrackId};
-use antipode_base::limits::OUTBOX_MAX;
 use antipode_base::media::{Kind, Layer};
 use antipode_base::notice::{EndReason, Level, Notice};
 use antipode_base::verdict::{DropReason, Drops};
@@ -16,9 +14,8 @@ use slab::Slab;
 
 use super::Shard;
 use super::sessions::note_fault;
-use crate::effects::Spare;
 use crate::forward::{Ask, Fabric, Origin, Rewrite, Sink, Step};
-use crate::io::Transmit;
+use crate::outbox::Outbox;
 use crate::session::Session;
 use crate::timers::Reason;
 
@@ -28,8 +25,7 @@ const WATCH_AGAIN: u64 = 5;
 /// Where the fan-out loop puts what viewers get.
 struct Exits<'a> {
     sessions: &'a mut Slab<Box<Session>>,
-    outbox: &'a mut VecDeque<Transmit>,
-    spare: &'a mut Spare,
+    outbox: &'a mut Outbox,
     dirty: &'a mut Vec<usize>,
     faulty: &'a mut Vec<usize>,
     now: Instant,
@@ -39,7 +35,11 @@ impl Sink for Exits<'_> {
     /// What lies behind a pointer can be asked for only when that is here.
     fn expect(&self, session: usize, slot: usize, ahead: usize) {
         if let Some(viewer) = self.sessions.get(session) {
-            if ahead > 1 { viewer.fetch() } else { viewer.fetch_behind(slot) }
+            match ahead {
+                1 => viewer.fetch_lane(slot),
+                2 => viewer.fetch_behind(slot),
+                _ => viewer.fetch(),
+            }
         }
     }
 
@@ -52,8 +52,8 @@ impl Sink for Exits<'_> {
         padding: u8,
     ) -> Result<(), DropReason> {
         let viewer = self.sessions.get_mut(session).ok_or(DropReason::SessionGone)?;
-        let (spare, now) = (&mut *self.spare, self.now);
-        let write = || viewer.write(slot, &rewrite, packet, padding, spare, now);
+        let (outbox, now) = (&mut *self.outbox, self.now);
+        let write = || viewer.write(slot, &rewrite, packet, padding, outbox, now);
         let Ok(written) = catch_unwind(AssertUnwindSafe(write)) else {
             self.faulty.push(session);
             return Err(DropReason::SessionGone);
@@ -61,13 +61,7 @@ impl Sink for Exits<'_> {
         if viewer.hurries() && !std::mem::replace(&mut viewer.queued, true) {
             self.dirty.push(session);
         }
-        let Some(transmit) = written? else { return Ok(()) };
-        // It is noted as sent, so that the viewer can have it again.
-        if self.outbox.len() >= OUTBOX_MAX {
-            return Err(DropReason::OutboxFull);
-        }
-        self.outbox.push_back(transmit);
-        Ok(())
+        written
     }
 }
 
@@ -97,7 +91,6 @@ impl Shard {
         let exits = Exits {
             sessions: &mut self.sessions,
             outbox: &mut self.fx.outbox,
-            spare: &mut self.fx.spare,
             dirty: &mut self.dirty,
             faulty: &mut self.faulty,
             now,
@@ -145,9 +138,8 @@ impl Shard {
             let packet = self.fabric.cached(origin.track, origin.stream, origin.ext_seq);
             if let (Some(packet), Some(session)) = (packet, self.sessions.get_mut(key)) {
                 self.counters.repeats_out += 1;
-                if let Some(transmit) = session.repeat(&repeat, packet, &mut self.fx.spare, now) {
-                    self.fx.send(transmit);
-                }
+                let left = session.repeat(&repeat, packet, &mut self.fx.outbox, now);
+                self.fx.leave(left);
             }
         }
         for slot in heard.keyframes.drain(..) {

@@ -90,6 +90,8 @@ pub struct Shard {
     dirty: Vec<usize>,
     /// How far it has come with that.
     ending: Ending,
+    /// Whose report comes after the next datagram.
+    expected: Option<usize>,
     /// Who may be sent which track from now on.
     beginners: VecDeque<(usize, SessionId, TrackId)>,
     /// Sessions that could not be sealed for.
@@ -125,6 +127,7 @@ impl Shard {
             addresses: VecDeque::new(),
             dirty: Vec::new(),
             ending: Ending::default(),
+            expected: None,
             beginners: VecDeque::new(),
             faulty: Vec::new(),
             counters: ShardStats::default(),
@@ -194,7 +197,7 @@ impl Shard {
             if let Some((address, standing)) = self.addresses.pop_front() {
                 return Some(Output::Address(address, standing));
             }
-            if let Some(transmit) = self.fx.outbox.pop_front() {
+            if let Some(transmit) = self.fx.outbox.pop() {
                 return Some(Output::Transmit(transmit));
             }
             if !self.end_next() {
@@ -205,7 +208,7 @@ impl Shard {
 
     /// Takes back the buffer of a datagram that left.
     pub fn reuse(&mut self, buffer: Vec<u8>) {
-        self.fx.spare.give(buffer);
+        self.fx.outbox.take_back(buffer);
     }
 
     /// When to call [`Shard::flush`] again if nothing happens before.

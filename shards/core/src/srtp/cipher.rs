@@ -2,6 +2,7 @@
 //!
 //! They are those of the provider that str0m uses too.
 
+use antipode_base::near;
 use str0m::crypto::dtls::SrtpProfile;
 use str0m::crypto::{
     AeadAes128GcmCipher, AeadAes256GcmCipher, Aes128CmSha1_80Cipher, CryptoProvider,
@@ -32,6 +33,17 @@ pub(super) enum Cipher {
     Gcm128 { salt: [u8; 12], aead: Box<dyn AeadAes128GcmCipher> },
     Gcm256 { salt: [u8; 12], aead: Box<dyn AeadAes256GcmCipher> },
     Cm { salt: [u8; 14], auth: [u8; 20], ctr: Box<dyn Aes128CmSha1_80Cipher> },
+}
+
+impl Cipher {
+    /// Brings near what lies behind its pointer.
+    pub(super) fn fetch_behind(&self) {
+        match self {
+            Cipher::Gcm128 { aead, .. } => near::fetch(&**aead),
+            Cipher::Gcm256 { aead, .. } => near::fetch(&**aead),
+            Cipher::Cm { ctr, .. } => near::fetch(&**ctr),
+        }
+    }
 }
 
 /// One side's master key and salt.

@@ -56,11 +56,13 @@ impl Seal {
 
     /// Brings near what [`Seal::rtp`] needs.
     pub(crate) fn fetch_behind(&self) {
-        match &self.rtp {
-            Cipher::Gcm128 { aead, .. } => near::fetch(&**aead),
-            Cipher::Gcm256 { aead, .. } => near::fetch(&**aead),
-            Cipher::Cm { ctr, .. } => near::fetch(&**ctr),
-        }
+        self.rtp.fetch_behind();
+    }
+
+    /// Brings near what [`Seal::open_rtcp`] needs.
+    pub(crate) fn fetch_opener(&self) {
+        self.rtcp_in.fetch_behind();
+        near::fetch(&self.heard[..]);
     }
 
     /// Seals one RTP packet into `out`, whatever is there. `header` is complete, `ext_seq` holds the

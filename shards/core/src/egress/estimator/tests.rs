@@ -39,6 +39,26 @@ fn what_is_watched_is_missed_when_it_is_reported_lost() {
 }
 
 #[test]
+fn clocks_go_on_past_what_32_bits_of_microseconds_hold() {
+    let now = Instant::now();
+    let mut estimator = Estimator::default();
+    estimator.sent(0, 1_000, None, now);
+    let before_ms = (u64::from(u32::MAX) / 1_000 - 500) / 64 * 64;
+    for n in 1..100u16 {
+        let at = now + Duration::from_millis(before_ms + 10 * u64::from(n));
+        estimator.sent(u64::from(n), 1_000, None, at);
+        let arrivals = vec![Arrival { seq: n, at: Some(40 * i64::from(n)) }];
+        let reference = (before_ms / 64) as i32;
+        estimator.feedback(&TransportFeedback { reference, arrivals }, at);
+        assert!(estimator.trend.queue_ms() < 0.1 && estimator.busy.idle(), "packet {n}");
+    }
+    let rate = estimator.arrival_rate().unwrap();
+    assert!((799_000.0..801_000.0).contains(&rate), "{rate}");
+    assert!(estimator.carried() > 700_000.0);
+    assert_eq!(estimator.arrived.len(), 51, "of half a second");
+}
+
+#[test]
 fn what_a_probe_needed_of_memory_goes_back() {
     let now = Instant::now();
     let mut estimator = Estimator::default();
