@@ -75,7 +75,7 @@ const PASSES: u8 = 2;
 pub struct Shard {
     config: ShardConfig,
     setup: SessionSetup,
-    /// Boxed: the table grows, and they are 12 KiB each.
+    /// Boxed: the table grows, and they are 2 KiB each.
     sessions: Slab<Box<Session>>,
     by_id: IdMap<SessionId, usize>,
     rooms: IdMap<RoomId, Room>,
