@@ -63,7 +63,7 @@ fn run(cli: Cli) -> Result<(), Ending> {
             serve(Mode::Dev, &args.common, &args.flags(), &env, dev::run)
         }
         What::Node(args) => {
-            pages::huge(&env);
+            pages::as_wanted(&env);
             args.tie.supervised_by.map_or(Ok(()), dev::tie_to)?;
             serve(Mode::Service, &args.common, &args.flags(), &env, node::run)
         }

@@ -1,23 +1,23 @@
-//! Huge pages: for a node's packets, and for nothing else.
+//! Pages of the usual size, unless an operator wants huge ones for the packets of a node.
 //!
-//! The allocator asks the kernel for pages of 2 MiB. A node's packets cost 7 % less CPU with them.
-//! Signaling and whoever only watches over others are not faster with them, and larger: each place that is
-//! touched counts as 2 MiB.
+//! The allocator asks the kernel for pages of 2 MiB, and each place that is touched counts as 2 MiB then: a
+//! viewer takes a sixth more memory. What packets cost less with them is up to 6 % (sound), and not to be seen
+//! in a broadcast (`bench/RESULTS.md`).
 
 use rustix::thread::disable_transparent_huge_pages;
 
-/// The allocator's own switch, which is the operator's: 0 for none at all.
-const ALLOWED: &str = "MIMALLOC_ALLOW_THP";
+/// The allocator's own switch.
+const WANTED: &str = "MIMALLOC_ALLOW_THP";
 
 /// From here on this process gets small pages.
 pub(crate) fn small() {
     set(true);
 }
 
-/// A node gets huge ones, whoever started it: children inherit what their parent does without.
-pub(crate) fn huge(env: &[(String, String)]) {
-    let forbidden = env.iter().any(|(name, value)| name == ALLOWED && value == "0");
-    set(forbidden);
+/// A node gets what its operator wants, whoever started it: children inherit what their parent does without.
+pub(crate) fn as_wanted(env: &[(String, String)]) {
+    let wanted = env.iter().any(|(name, value)| name == WANTED && value == "1");
+    set(!wanted);
 }
 
 fn set(without: bool) {
