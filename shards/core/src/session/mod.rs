@@ -35,6 +35,7 @@ use crate::forward::allocation::Climb;
 use crate::ingress::Ingress;
 use crate::io::{Datagram, PeerAddress, Transmit, Transport};
 use crate::srtp::keys;
+use crate::timers::Armed;
 use channels::Channels;
 use checks::Checks;
 use codecs::CodecTable;
@@ -64,7 +65,7 @@ pub(crate) struct Session {
     /// Keys that DTLS just agreed on, until the shard puts them in force.
     pub(crate) fresh_keys: Option<keys::Keys>,
     /// Credentials that were just replaced, for the demultiplexer to forget.
-    pub(crate) retired: Option<IceCreds>,
+    pub(crate) retired: Option<Box<IceCreds>>,
     /// The peer's validated addresses, oldest first.
     pub(crate) addresses: Vec<PeerAddress>,
     /// Checks of its path.
@@ -81,8 +82,8 @@ pub(crate) struct Session {
     transport_asked: Instant,
     /// It may wait for the next beat.
     transport_waits: bool,
-    /// To which time the shard's timer is set, and for which deadline.
-    pub(crate) armed: Option<(Instant, Instant)>,
+    /// The shard's timers for it.
+    pub(crate) armed: Armed,
     /// Whether str0m holds something that the end of the turn must drain.
     pub(crate) dirty: bool,
     /// Whether the shard knows that.
@@ -141,7 +142,7 @@ impl Session {
             transport_at: now,
             transport_asked: now,
             transport_waits: false,
-            armed: None,
+            armed: Armed::default(),
             dirty: true,
             queued: false,
             connected: false,

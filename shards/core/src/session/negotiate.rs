@@ -314,7 +314,7 @@ impl Session {
         }
         let ours = setup.credentials();
         self.rtc.direct_api().set_local_ice_credentials(ours.clone());
-        self.retired = Some(std::mem::replace(&mut self.credentials, ours.clone()));
+        self.retired = Some(Box::new(std::mem::replace(&mut self.credentials, ours.clone())));
         Some([(theirs.ufrag, ours.ufrag), (theirs.pass, ours.pass)])
     }
 
@@ -451,7 +451,7 @@ impl Session {
         accepted.map_err(|error| error.to_string())?;
         if let Some(ours) = self.negotiation.next_credentials.take() {
             self.rtc.direct_api().set_local_ice_credentials(ours.clone());
-            self.retired = Some(std::mem::replace(&mut self.credentials, ours));
+            self.retired = Some(Box::new(std::mem::replace(&mut self.credentials, ours)));
         }
         self.codecs = CodecTable::new(&self.rtc, &sections);
         self.slots.taken();

@@ -20,7 +20,7 @@ use crate::sdp::member_of;
 use crate::session::Session;
 use crate::session::config::SessionSetup;
 use crate::session::slots::Wish;
-use crate::timers::{FAR, Reason};
+use crate::timers::{Alarm, FAR, Reason};
 
 /// No timer is set nearer than this: what is due together is done together.
 const TIMER_STEP: Duration = Duration::from_millis(1);
@@ -121,9 +121,12 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let due = session.deadline;
         // What is past and waits for its beat would hide what becomes due before that: now is as good.
-        let waits = session.armed.is_some_and(|(at, of)| of == due && due <= now && now < at);
+        let next = session.armed.next();
+        let waits = next.is_some_and(|next| next.due == due && due <= now && now < next.at);
+        if waits {
+            session.armed.disarm();
+        }
         if session.dirty || waits {
-            session.armed = session.armed.filter(|_| !waits);
             return self.enqueue(key);
         }
         let at = match due.max(now + TIMER_STEP) {
@@ -131,8 +134,8 @@ impl Shard {
             near => near,
         };
         // What was far when its timer was set may be near by now, and still waits for its beat.
-        if session.armed.is_none_or(|(armed, of)| at < armed && due != of) {
-            session.armed = Some((at, due));
+        if next.is_none_or(|next| at < next.at && due != next.due) {
+            session.armed.set(Alarm { at, due });
             self.timers.set(at, Reason::Session(key, session.id));
         }
     }
@@ -164,16 +167,26 @@ impl Shard {
         }
     }
 
-    pub(super) fn session_due(&mut self, key: usize, id: SessionId, now: Instant) {
+    /// A session's timer fires that was set for `at`. Returns whether it was meant.
+    pub(super) fn session_due(
+        &mut self,
+        at: Instant,
+        key: usize,
+        id: SessionId,
+        now: Instant,
+    ) -> bool {
         let Some(session) = self.sessions.get_mut(key).filter(|session| session.id == id) else {
-            return;
+            return false;
         };
-        session.armed = None;
+        if !session.armed.fires(at) {
+            return false;
+        }
         if session.deadline <= now {
             self.enqueue(key);
         } else {
             self.arm(key, now);
         }
+        true
     }
 
     fn connected(&mut self, key: usize, now: Instant) {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use antipode_base::limits::TURN_TIMERS_MAX;
 
 use super::*;
-use crate::timers::Reason;
+use crate::timers::{Alarm, Reason};
 
 /// The SSRC and the index (RFC 3711 §3.4) of RTCP that was sealed with AES-GCM: with the key of the
 /// session they are the nonce (RFC 7714 §9.1).
@@ -140,7 +140,10 @@ fn what_a_viewer_cannot_decode_is_dropped_once_and_not_counted_as_sent() {
 #[test]
 fn what_becomes_due_before_a_beat_does_not_wait_for_it() {
     let mut scene = call();
-    let deadlines = |scene: &Scene| scene.shard.sessions[1].armed.expect("it is armed");
+    let deadlines = |scene: &Scene| {
+        let Alarm { at, due } = scene.shard.sessions[1].armed.next().expect("it is armed");
+        (at, due)
+    };
     let found = (0..500).any(|_| {
         scene.pass(Duration::from_millis(10));
         let (beat, due) = deadlines(&scene);
@@ -157,7 +160,7 @@ fn what_becomes_due_before_a_beat_does_not_wait_for_it() {
     // It is in line for the end of the turn.
     assert!(scene.shard.sessions[1].queued);
     scene.settle();
-    let next = scene.shard.sessions[1].armed.map(|(at, _)| at);
+    let next = scene.shard.sessions[1].armed.next().map(|next| next.at);
     assert!(next.is_some_and(|at| at > scene.now));
 }
 
