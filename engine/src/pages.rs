@@ -1,8 +1,8 @@
 //! Pages of the usual size, unless an operator wants huge ones for the packets of a node.
 //!
 //! The allocator asks the kernel for pages of 2 MiB, and each place that is touched counts as 2 MiB then: a
-//! viewer takes a sixth more memory. What packets cost less with them is up to 6 % (sound), and not to be seen
-//! in a broadcast (`bench/RESULTS.md`).
+//! viewer takes a sixth more memory. What packets cost less with them is up to 6 % (sound), and not to be
+//! seen in a broadcast (`bench/RESULTS.md`).
 
 use rustix::thread::disable_transparent_huge_pages;
 

@@ -1,9 +1,9 @@
 //! What is due when, and why.
 //!
-//! Sessions set their timers often, and most for a moment that others have set theirs for: all that a turn sets
-//! counts from one reading of the clock, and what may wait is due at a beat. So timers are kept by moment, of
-//! which there are some hundred whatever the sessions are. None is ever taken out: whoever set one knows when it
-//! fires whether it is still meant ([`Armed`]).
+//! Sessions set their timers often, and most for a moment that others have set theirs for: all that a turn
+//! sets counts from one reading of the clock, and what may wait is due at a beat. So timers are kept by
+//! moment, of which there are some hundred whatever the sessions are. None is ever taken out: whoever set one
+//! knows when it fires whether it is still meant ([`Armed`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -61,15 +61,15 @@ impl Timers {
     }
 }
 
-/// The timers of one session that are meant: the one that fires next, and one that is set for later, so that it
-/// need not be set again after each that comes between. A timer that is neither is passed over.
+/// The timers of one session that are meant: the one that fires next, and one that is set for later, so that
+/// it need not be set again after each that comes between. A timer that is neither is passed over.
 #[derive(Debug, Default)]
 pub(crate) struct Armed {
     next: Option<Alarm>,
     later: Option<Alarm>,
 }
 
-/// When a timer fires, and the deadline for which it was set: what may wait fires after its deadline, at a beat.
+/// When a timer fires, and the deadline for which it was set: what may wait fires after that, at a beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Alarm {
     pub(crate) at: Instant,
@@ -102,7 +102,7 @@ impl Armed {
     }
 }
 
-/// Queues that are kept, and how long one may have been: what a beat of thousands of sessions needed goes back.
+/// Queues that are kept, and how much room in each: what a beat of thousands of sessions needed goes back.
 const SPARE_MAX: usize = 64;
 const SPARE_ROOM_MAX: usize = 64;
 

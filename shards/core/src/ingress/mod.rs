@@ -11,7 +11,7 @@
 //!
 //! | file | what it owns |
 //! | --- | --- |
-//! | `receiver` | all of that, of one session |
+//! | `receiver` | all of that, of one session; `reporting` what it is told |
 //! | `places` | from an SSRC to a section and a layer, or to the stream that it repeats |
 //! | `fields` | header extensions that are read |
 //! | `header` | RTP headers |

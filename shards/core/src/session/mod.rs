@@ -117,8 +117,8 @@ pub(crate) struct Session {
     consented: Instant,
 }
 
-/// The allocator has blocks of 2 KiB and of 2.5, of 10 KiB and of 12. What media needs lies together, and apart
-/// from str0m: half a page of memory for each viewer of a picture.
+/// The allocator has blocks of 2 KiB and of 2.5, of 10 KiB and of 12. What media needs lies together, and
+/// apart from str0m: half a page of memory for each viewer of a picture.
 const _: () = assert!(size_of::<Session>() <= 2 * 1024 && size_of::<Rtc>() <= 10 * 1024);
 
 impl Session {
