@@ -188,6 +188,12 @@ impl Estimator {
         now.saturating_duration_since(origin).as_micros() as i64
     }
 
+    /// Brings near what [`Estimator::sent`] needs.
+    pub(crate) fn fetch(&self) {
+        near::fetch(&self.origin);
+        near::fetch(&self.sent);
+    }
+
     /// Brings near where [`Estimator::sent`] writes.
     pub(crate) fn fetch_behind(&self) {
         if let Some(last) = self.sent.back() {

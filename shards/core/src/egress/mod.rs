@@ -261,6 +261,19 @@ impl Egress {
         }
     }
 
+    /// Brings near what [`Egress::send`] needs: half of it, and each line that is asked for keeps others
+    /// waiting.
+    pub(crate) fn fetch(&self) {
+        near::fetch(&self.seal);
+        near::fetch(&self.path);
+        near::fetch(&self.lanes);
+        near::fetch(&self.prober);
+        near::fetch(&self.transport_seq);
+        near::fetch(&self.pictures_at);
+        near::fetch(&self.reports_at);
+        self.estimator.fetch();
+    }
+
     /// Brings near what lies behind the pointers of an egress that is near.
     pub(crate) fn fetch_behind(&self, slot: usize) {
         if let Some(lane) = self.lanes.get(slot) {

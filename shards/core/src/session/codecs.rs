@@ -116,6 +116,11 @@ impl CodecTable {
     }
 
     /// Brings near what [`CodecTable::types`] looks at.
+    pub(crate) fn fetch(&self) {
+        near::fetch(&self.outgoing);
+    }
+
+    /// And what lies behind that.
     pub(crate) fn fetch_behind(&self) {
         near::fetch(&self.outgoing[..]);
     }

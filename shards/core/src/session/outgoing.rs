@@ -57,9 +57,9 @@ impl Session {
 
     /// Brings near what a packet for this client needs.
     pub(crate) fn fetch(&self) {
-        near::fetch(&self.egress);
+        self.egress.fetch();
         near::fetch(&self.pacer);
-        near::fetch(&self.codecs);
+        self.codecs.fetch();
         near::fetch(&self.deadline);
     }
 
