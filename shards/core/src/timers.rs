@@ -42,6 +42,12 @@ impl Timers {
         queue.push_back(reason);
     }
 
+    /// How many are set, meant or not.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.moments.values().map(VecDeque::len).sum()
+    }
+
     /// When the next one is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.moments.first_key_value().map(|(at, _)| *at)

@@ -165,6 +165,22 @@ fn what_becomes_due_before_a_beat_does_not_wait_for_it() {
 }
 
 #[test]
+fn sessions_leave_no_timers_behind() {
+    let mut scene = call();
+    let mid = scene.mid(0);
+    scene.send(0, mid, 1, KEY);
+    let mut most = 0;
+    for seq in 2..150 {
+        scene.pass(Duration::from_millis(30));
+        scene.send(0, mid, seq, DELTA);
+        // Those of the beginning fire for seconds.
+        most = most.max(if seq < 110 { 0 } else { scene.shard.timers.len() });
+    }
+    let sessions = scene.shard.sessions.len();
+    assert!(most <= 2 * sessions + 1, "{most} for {sessions} sessions, and one for the levels");
+}
+
+#[test]
 fn a_turn_fires_some_of_many_timers_and_says_that_there_are_more() {
     let mut scene = Scene::new();
     let now = scene.now;
