@@ -363,7 +363,7 @@ pub const BENCH_HTTP_MAX: usize = 4 * 1024 * 1024;
 /// How long one step of a client's join may take before the harness gives it up.
 pub const BENCH_STEP_TIMEOUT: Duration = Duration::from_secs(15);
 
-const _: () = assert!(RTP_MAX < DATAGRAM_MAX);
+const _: () = assert!(RTP_MAX < DATAGRAM_MAX && DATAGRAM_MAX <= u16::MAX as usize);
 const _: () = assert!(SEND_AT < SPARE_BUFFERS_MAX);
 const _: () = assert!(RECV_BATCH <= TURN_DATAGRAMS_MAX);
 const _: () = assert!(SEND_BATCH * TRAIN_SEGMENTS_MAX <= OUTBOX_MAX);

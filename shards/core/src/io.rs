@@ -63,8 +63,13 @@ impl Datagram<'_> {
 
     /// Packet types 192 to 223 in the place of the marker bit (RFC 5761 §4).
     pub(crate) fn is_rtcp(&self) -> bool {
-        matches!(self.bytes, [128..=191, 192..=223, ..])
+        is_rtcp(self.bytes)
     }
+}
+
+/// See [`Datagram::is_rtcp`].
+pub(crate) fn is_rtcp(bytes: &[u8]) -> bool {
+    matches!(bytes, [128..=191, 192..=223, ..])
 }
 
 /// Something that happened.

@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 use antipode_base::ids::{SessionId, TrackId};
 use antipode_base::media::Layer;
 
+/// Queues that are kept, and how much room in each: what a beat of thousands of sessions needed goes back.
+const SPARE_MAX: usize = 64;
+const SPARE_ROOM_MAX: usize = 64;
+
 /// Why a timer was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
@@ -107,10 +111,6 @@ impl Armed {
         *self = Armed::default();
     }
 }
-
-/// Queues that are kept, and how much room in each: what a beat of thousands of sessions needed goes back.
-const SPARE_MAX: usize = 64;
-const SPARE_ROOM_MAX: usize = 64;
 
 /// What is due this far ahead or further may be done a beat later.
 pub(crate) const FAR: Duration = Duration::from_millis(250);

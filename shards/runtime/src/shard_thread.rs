@@ -19,7 +19,7 @@
 use std::any::Any;
 use std::collections::HashSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -58,8 +58,8 @@ const AHEAD: usize = 2;
 
 /// What is driven: [`Shard`], or a double in tests.
 pub(crate) trait Core {
-    /// Of a datagram that is handled after the next one.
-    fn expect(&mut self, _: Option<&Datagram<'_>>) {}
+    /// What is handled after the next datagram: whence it comes, and its bytes.
+    fn expect(&mut self, _: Option<(SocketAddr, &[u8])>) {}
     fn handle(&mut self, input: Input<'_>, now: Instant);
     fn flush(&mut self, now: Instant);
     fn poll(&mut self) -> Option<Output>;
@@ -69,8 +69,8 @@ pub(crate) trait Core {
 }
 
 impl Core for Shard {
-    fn expect(&mut self, datagram: Option<&Datagram<'_>>) {
-        Shard::expect(self, datagram);
+    fn expect(&mut self, next: Option<(SocketAddr, &[u8])>) {
+        Shard::expect(self, next);
     }
     fn handle(&mut self, input: Input<'_>, now: Instant) {
         Shard::handle(self, input, now);
@@ -263,9 +263,9 @@ impl<C: Core> ShardThread<C> {
                     break;
                 }
             };
-            (0..AHEAD).for_each(|index| self.expect(index));
+            (0..AHEAD).for_each(|index| self.core.expect(self.received.peek(index)));
             for index in 0..messages {
-                self.expect(index + AHEAD);
+                self.core.expect(self.received.peek(index + AHEAD));
                 taken += self.take_message(index, now);
             }
             if messages < RECV_BATCH {
@@ -273,19 +273,6 @@ impl<C: Core> ShardThread<C> {
             }
         }
         taken
-    }
-
-    /// Tells the core of a message to come, or that there is none.
-    fn expect(&mut self, index: usize) {
-        let (core, message) = (&mut self.core, self.received.message(index));
-        let datagram = message.map(|message| Datagram {
-            transport: Transport::Udp,
-            source: message.source,
-            local: message.source,
-            bytes: message.bytes,
-            at: message.arrived,
-        });
-        core.expect(datagram.as_ref());
     }
 
     /// Hands on the datagrams that the kernel joined into one message. Returns how many.

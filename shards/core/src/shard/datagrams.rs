@@ -1,5 +1,6 @@
 //! Stops 2 and 3 of a packet: from a datagram to its session, or a counted drop.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use antipode_base::limits::{ADDRESSES_PER_SESSION_MAX, CLAIM_INTERVAL};
@@ -9,19 +10,20 @@ use str0m::net::Receive;
 
 use super::Shard;
 use crate::demux::Owner;
-use crate::io::{Datagram, PeerAddress, Standing, Transport};
+use crate::io::{Datagram, PeerAddress, Standing, Transport, is_rtcp};
 use crate::session::checks::Checks;
 use crate::stun::{mistakes_roles, nominates};
 
 impl Shard {
-    /// What is handled after the next one, if anything is known of it: memory that it needs is asked for
-    /// meanwhile.
-    pub fn expect(&mut self, datagram: Option<&Datagram<'_>>) {
+    /// What comes by UDP after the next datagram, if anything: whence, and its bytes. The memory that a
+    /// viewer's report needs is asked for meanwhile.
+    pub fn expect(&mut self, next: Option<(SocketAddr, &[u8])>) {
         if let Some(session) = self.expected.take().and_then(|key| self.sessions.get(key)) {
             session.fetch_reported();
         }
-        let report = datagram.filter(|datagram| datagram.is_rtcp());
-        self.expected = report.and_then(|report| self.demux.session_at(report.peer()));
+        let report = next.filter(|(_, bytes)| is_rtcp(bytes));
+        self.expected =
+            report.and_then(|(source, _)| self.demux.session_at((Transport::Udp, source)));
         if let Some(session) = self.expected.and_then(|key| self.sessions.get(key)) {
             session.fetch_report();
         }

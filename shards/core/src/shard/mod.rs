@@ -151,25 +151,17 @@ impl Shard {
     /// [`Shard::deadline`] is past. What viewers are to get is sealed while [`Shard::poll`] is called,
     /// one session after the other, so call that until it has no more.
     pub fn flush(&mut self, now: Instant) {
-        let mut fired = 0;
-        while fired < TURN_TIMERS_MAX
-            && let Some((at, reason)) = self.timers.take_due(now)
-        {
-            fired += usize::from(self.fire(at, reason, now));
+        for _ in 0..TURN_TIMERS_MAX {
+            let Some((at, reason)) = self.timers.take_due(now) else { break };
+            match reason {
+                Reason::Session(key, id) => self.session_due(at, key, id, now),
+                Reason::Keyframe(track, layer) => self.keyframe_due(track, layer, now),
+                Reason::Begin(key, id, track) => self.beginners.push_back((key, id, track)),
+                Reason::Demand(track) => self.demand_due(track),
+                Reason::Levels => self.levels_due(now),
+            }
         }
         self.ending = Ending { now: Some(now), next: 0, until: 0, passes: PASSES };
-    }
-
-    /// Returns whether the timer was still meant.
-    fn fire(&mut self, at: Instant, reason: Reason, now: Instant) -> bool {
-        match reason {
-            Reason::Session(key, id) => return self.session_due(at, key, id, now),
-            Reason::Keyframe(track, layer) => self.keyframe_due(track, layer, now),
-            Reason::Begin(key, id, track) => self.beginners.push_back((key, id, track)),
-            Reason::Demand(track) => self.demand_due(track),
-            Reason::Levels => self.levels_due(now),
-        }
-        true
     }
 
     /// Seals what the next viewer gets, and when all have theirs, lets the next one begin, and then drains

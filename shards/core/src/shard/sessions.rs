@@ -167,26 +167,19 @@ impl Shard {
         }
     }
 
-    /// A session's timer fires that was set for `at`. Returns whether it was meant.
-    pub(super) fn session_due(
-        &mut self,
-        at: Instant,
-        key: usize,
-        id: SessionId,
-        now: Instant,
-    ) -> bool {
+    /// A session's timer fires that was set for `at`.
+    pub(super) fn session_due(&mut self, at: Instant, key: usize, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.get_mut(key).filter(|session| session.id == id) else {
-            return false;
+            return;
         };
         if !session.armed.fires(at) {
-            return false;
+            return;
         }
         if session.deadline <= now {
             self.enqueue(key);
         } else {
             self.arm(key, now);
         }
-        true
     }
 
     fn connected(&mut self, key: usize, now: Instant) {

@@ -59,6 +59,11 @@ fn clocks_go_on_past_what_32_bits_of_microseconds_hold() {
 }
 
 #[test]
+fn of_a_packet_little_is_kept() {
+    assert_eq!((size_of::<Sent>(), size_of::<Arrived>()), (16, 12));
+}
+
+#[test]
 fn what_a_probe_needed_of_memory_goes_back() {
     let now = Instant::now();
     let mut estimator = Estimator::default();

@@ -120,16 +120,21 @@ impl RecvBatch {
     /// Message `index` of the last [`RecvBatch::recv`]. `None`: there is none, or its source is no
     /// IP address.
     pub(crate) fn message(&self, index: usize) -> Option<Received<'_>> {
+        let (source, bytes) = self.peek(index)?;
+        let Controls { local, segment, arrived } = read_controls(&self.headers[index].msg_hdr);
+        let segment = segment.filter(|segment| *segment > 0).unwrap_or(bytes.len());
+        let arrived = arrived.map_or(self.read.now(), |stamp| self.read.at(stamp));
+        Some(Received { source, local, bytes, segment, arrived })
+    }
+
+    /// Its source and its bytes.
+    pub(crate) fn peek(&self, index: usize) -> Option<(SocketAddr, &[u8])> {
         if index >= self.filled {
             return None;
         }
-        let header = &self.headers[index];
         let start = index * MESSAGE_STRIDE;
-        let bytes = &self.bytes[start..start + (header.msg_len as usize).min(MESSAGE_MAX)];
-        let Controls { local, segment, arrived } = read_controls(&header.msg_hdr);
-        let segment = segment.filter(|segment| *segment > 0).unwrap_or(bytes.len());
-        let arrived = arrived.map_or(self.read.now(), |stamp| self.read.at(stamp));
-        Some(Received { source: read_name(&self.names[index])?, local, bytes, segment, arrived })
+        let length = (self.headers[index].msg_len as usize).min(MESSAGE_MAX);
+        Some((read_name(&self.names[index])?, &self.bytes[start..start + length]))
     }
 }
 
