@@ -9,7 +9,8 @@
 //!
 //! One turn of whoever drives it: one reading of the clock; [`Shard::handle`] for every input at
 //! hand; [`Shard::flush`] once; [`Shard::poll`] until it returns `None`; then wait for the next
-//! input or for [`Shard::deadline`]. It reads no clock and opens no socket.
+//! input or for [`Shard::deadline`]. What cannot wait may be handed in between two polls, and asks for
+//! another flush. It reads no clock and opens no socket.
 //!
 //! | module | what it owns |
 //! | --- | --- |

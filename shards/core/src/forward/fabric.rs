@@ -44,13 +44,52 @@ pub(crate) struct Fanned {
     pub(crate) need: LayerSet,
 }
 
-/// How far the fan-out of the first track that is due has come.
+/// How far the fan-out of a track has come. What comes in meanwhile waits for the next.
 #[derive(Debug, Default)]
-struct Cursor {
+pub(super) struct Cursor {
+    /// Packets that it began with; 0: it has not begun.
+    pub(super) until: usize,
     /// The next packet, and the next viewer to be offered it.
     packet: usize,
     viewer: usize,
-    fanned: Fanned,
+    pub(super) fanned: Fanned,
+}
+
+impl Cursor {
+    /// The place that a viewer leaves free, so that the last one in the list may take it: one that is
+    /// served or not as that one is.
+    pub(super) fn leave(&mut self, place: usize) -> Option<usize> {
+        let served = place < self.viewer;
+        self.viewer -= usize::from(served);
+        served.then_some(self.viewer)
+    }
+}
+
+/// Tracks with packets that not all viewers have been offered.
+#[derive(Debug, Default)]
+struct Due {
+    sound: VecDeque<TrackId>,
+    pictures: VecDeque<TrackId>,
+}
+
+impl Due {
+    fn push(&mut self, kind: Kind, id: TrackId) {
+        match kind {
+            Kind::Audio => self.sound.push_back(id),
+            Kind::Video => self.pictures.push_back(id),
+        }
+    }
+
+    /// Sound before pictures, and in the midst of them.
+    fn first(&self) -> Option<TrackId> {
+        self.sound.front().or(self.pictures.front()).copied()
+    }
+
+    fn pop(&mut self) {
+        if self.sound.pop_front().is_none() {
+            self.pictures.pop_front();
+        }
+    }
 }
 
 /// One step of the fan-out.
@@ -68,9 +107,7 @@ pub(crate) struct Fabric {
     tracks: IdMap<TrackId, Track>,
     /// Who of the rooms' microphones goes on.
     pub(crate) microphones: Microphones,
-    /// Tracks with packets of this turn, sound before pictures.
-    due: VecDeque<TrackId>,
-    cursor: Cursor,
+    due: Due,
 }
 
 impl Fabric {
@@ -86,10 +123,7 @@ impl Fabric {
         track.shards(packet.layer).for_each(|shard| to_shard(shard, &packet));
         let choice = self.microphones.choose(track, &packet);
         if track.fresh.is_empty() {
-            match track.kind {
-                Kind::Audio => self.due.push_front(packet.track),
-                Kind::Video => self.due.push_back(packet.track),
-            }
+            self.due.push(track.kind, packet.track);
         }
         track.fresh.push(Fresh { packet, active, choice, padding: 0 });
         true
@@ -99,22 +133,22 @@ impl Fabric {
     /// memory lies far from the core's caches, and is to come there once a turn. To be called until `None`:
     /// nobody is due anything.
     pub(crate) fn fan_out(&mut self, drops: &mut Drops, sink: &mut impl Sink) -> Option<Step> {
-        let id = *self.due.front()?;
+        let id = self.due.first()?;
         let Some(track) = self.tracks.get_mut(&id) else {
             // It ended within the turn.
-            self.due.pop_front();
-            self.cursor = Cursor::default();
+            self.due.pop();
             return Some(Step::Served);
         };
-        let Cursor { packet, viewer, fanned } = &mut self.cursor;
-        if (*packet, *viewer) == (0, 0) {
+        let Cursor { until, packet, viewer, fanned } = &mut track.cursor;
+        if *until == 0 {
             level(&mut track.fresh);
+            *until = track.fresh.len();
         }
         // A viewer that begins to hear a microphone gets what came just before, so of such each packet goes
         // to all before the next.
         let chosen = track.fresh.get(*packet).is_some_and(|fresh| fresh.choice.is_some());
-        let until = if chosen { *packet + 1 } else { track.fresh.len() };
-        let fresh = track.fresh.get(*packet..until).unwrap_or_default();
+        let behind = if chosen { *packet + 1 } else { *until };
+        let fresh = track.fresh.get(*packet..behind).unwrap_or_default();
         for ahead in [3, 2, 1] {
             if let Some(Subscription { session, slot, .. }) = track.viewers.get(*viewer + ahead) {
                 sink.expect(*session, *slot, ahead);
@@ -130,18 +164,21 @@ impl Fabric {
             let look_back = track.look_back.get_or_insert_default();
             look_back.give(it.packet.ext_seq, it.packet.arrival, it.packet.clone());
         }
-        (*packet, *viewer) = (until, 0);
-        if until < track.fresh.len() {
+        (*packet, *viewer) = (behind, 0);
+        if behind < *until {
             return Some(Step::Served);
         }
-        for it in track.fresh.drain(..) {
-            let stream = it.packet.stream();
-            fanned.need.0 |= u8::from(track.gate.kept(stream)) << stream.0;
+        self.due.pop();
+        let fanned = track.end_fan_out();
+        if !track.fresh.is_empty() {
+            self.due.push(track.kind, id);
         }
-        fanned.first = fanned.sent > 0 && !track.watched;
-        track.watched |= fanned.first;
-        self.due.pop_front();
-        Some(Step::Done(id, std::mem::take(&mut self.cursor).fanned))
+        Some(Step::Done(id, fanned))
+    }
+
+    /// Whether any sound is due.
+    pub(crate) fn has_sound(&self) -> bool {
+        !self.due.sound.is_empty()
     }
 
     /// Gives a viewer that begins now what came since the last keyframe. Returns how much that was.

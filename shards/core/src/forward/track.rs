@@ -9,6 +9,7 @@ use antipode_base::media::{Kind, Layer};
 use antipode_relay::packet::Packet;
 
 use super::cache::Cache;
+use super::fabric::{Cursor, Fanned};
 use super::fresh::Fresh;
 use super::keyframes::KeyframeGate;
 use super::loudest::LookBack;
@@ -76,6 +77,7 @@ pub(crate) struct Track {
     pub(super) cache: Cache,
     /// What came in with this turn, which takes only so much; viewers get it at its end.
     pub(super) fresh: Vec<Fresh>,
+    pub(super) cursor: Cursor,
     /// Of a microphone of which not every viewer gets everything.
     pub(super) look_back: Option<Box<LookBack<Packet>>>,
 }
@@ -132,6 +134,7 @@ impl Track {
             meter: RateMeter::default(),
             cache: Cache::default(),
             fresh: Vec::new(),
+            cursor: Cursor::default(),
             look_back: None,
         }
     }
@@ -203,8 +206,24 @@ impl Track {
 
     /// Takes a viewer away and returns its numbering.
     pub(super) fn remove_viewer(&mut self, session: usize) -> Option<Subscription> {
-        let at = self.viewers.iter().position(|viewer| viewer.session == session)?;
+        let mut at = self.viewers.iter().position(|viewer| viewer.session == session)?;
+        if let Some(served) = self.cursor.leave(at) {
+            self.viewers.swap(at, served);
+            at = served;
+        }
         Some(self.viewers.swap_remove(at))
+    }
+
+    /// All viewers were offered what the cursor began with. Says what it led to.
+    pub(super) fn end_fan_out(&mut self) -> Fanned {
+        let Cursor { until, mut fanned, .. } = std::mem::take(&mut self.cursor);
+        for it in self.fresh.drain(..until) {
+            let stream = it.packet.stream();
+            fanned.need.0 |= u8::from(self.gate.kept(stream)) << stream.0;
+        }
+        fanned.first = fanned.sent > 0 && !self.watched;
+        self.watched |= fanned.first;
+        fanned
     }
 
     /// What is left of it when it ends: the shards that get its packets, and its viewers here.

@@ -138,7 +138,9 @@ impl Shard {
         }
     }
 
-    /// Takes in one input. `now` is the turn's reading of the clock.
+    /// Takes in one input. `now` is the turn's reading of the clock. An input may also come between two calls
+    /// of [`Shard::poll`]: sound then goes before the pictures that are on their way out. After the last of
+    /// them another [`Shard::flush`] must follow.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         match input {
             Input::Datagram(datagram) => self.datagram(&datagram, now),
@@ -204,6 +206,11 @@ impl Shard {
                 return self.fx.notices.pop_front().map(Output::Notice);
             }
         }
+    }
+
+    /// Whether sound waits that not all viewers have been sent.
+    pub fn has_sound(&self) -> bool {
+        self.fabric.has_sound()
     }
 
     /// Takes back the buffer of a datagram that left.

@@ -51,9 +51,9 @@ fn a_viewer_without_room_goes_on_with_a_keyframe() {
     assert_eq!(drops.get(DropReason::AwaitingKeyframe), 1);
 }
 
-/// Who got which track, in order.
+/// Who got which packet of which track, in order.
 #[derive(Default)]
-struct Order(Vec<(usize, TrackId)>);
+struct Order(Vec<(usize, TrackId, u64)>);
 
 impl Sink for Order {
     fn to_session(
@@ -64,7 +64,7 @@ impl Sink for Order {
         packet: &Packet,
         _: u8,
     ) -> Result<(), DropReason> {
-        self.0.push((session, packet.track));
+        self.0.push((session, packet.track, packet.ext_seq));
         Ok(())
     }
 }
@@ -93,9 +93,105 @@ fn each_viewer_gets_all_at_once_and_sound_goes_first() {
         }
     }
     assert_eq!(done, [(microphone, 2), (camera, 4)]);
-    let viewer = |session| [(session, camera), (session, camera)];
-    let want =
-        [vec![(1, microphone), (2, microphone)], viewer(1).into(), viewer(2).into()].concat();
-    assert_eq!(order.0, want);
+    let heard = |session| (session, microphone, 1);
+    let seen = |session| [1, 2].map(|ext_seq| (session, camera, ext_seq)).to_vec();
+    assert_eq!(order.0, [vec![heard(1), heard(2)], seen(1), seen(2)].concat());
     assert!(!fabric.take_in(Packet { track: gone, ..packet(2, 0) }, |_, _| {}));
+}
+
+/// A camera and a microphone with so many viewers, numbered from 1.
+fn stage(viewers: usize) -> (Fabric, [TrackId; 2]) {
+    let mut fabric = Fabric::default();
+    let tracks = [TrackId(1), TrackId(2)];
+    for (id, kind) in tracks.into_iter().zip([Kind::Video, Kind::Audio]) {
+        let track = fabric.get_or_make(id, || Track::new(kind, Origin::Session(0), RoomId(1)));
+        (1..=viewers).for_each(|session| assert!(track.add_viewer(viewer(session))));
+    }
+    (fabric, tracks)
+}
+
+fn viewer(session: usize) -> Subscription {
+    let mut viewer = Subscription::new(session, 0, Tune::default(), Rewriter::new(0));
+    viewer.ready = true;
+    viewer
+}
+
+#[test]
+fn sound_that_comes_in_the_midst_of_pictures_goes_first() {
+    let (mut fabric, [camera, microphone]) = stage(3);
+    let (mut drops, mut order) = (Drops::default(), Order::default());
+    let come = |fabric: &mut Fabric, track, ext_seq| {
+        assert!(fabric.take_in(Packet { track, ..packet(ext_seq, 0) }, |_, _| {}));
+    };
+    come(&mut fabric, camera, 1);
+    assert_eq!(fabric.fan_out(&mut drops, &mut order), Some(Step::Served));
+    assert!(!fabric.has_sound());
+    come(&mut fabric, microphone, 1);
+    come(&mut fabric, camera, 2);
+    assert!(fabric.has_sound());
+    while fabric.fan_out(&mut drops, &mut order).is_some() {}
+    assert!(!fabric.has_sound());
+    let all = |track, ext_seq| [1, 2, 3].map(|session| (session, track, ext_seq)).to_vec();
+    let first = all(camera, 1);
+    let want = [&first[..1], &all(microphone, 1), &first[1..], &all(camera, 2)].concat();
+    assert_eq!(order.0, want);
+}
+
+/// Packets come and viewers come and go at any step: each gets, once and in order, all that came while it
+/// was there.
+#[test]
+fn whatever_happens_in_the_midst_nobody_misses_anything_or_gets_it_twice() {
+    for seed in 0..300_u64 {
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut below = |limit: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % limit
+        };
+        let (mut fabric, tracks) = stage(6);
+        let (mut drops, mut order) = (Drops::default(), Order::default());
+        // By viewer: the first packet of each track that it is certain to get, and whether it is still there.
+        let mut viewers: Vec<(usize, [u64; 2], bool)> =
+            (1..=6).map(|it| (it, [1, 1], true)).collect();
+        let mut came = [0, 0];
+        for _ in 0..200 {
+            match below(6) {
+                which @ (0 | 1) => {
+                    let which = which as usize;
+                    came[which] += 1;
+                    let it = Packet { track: tracks[which], ..packet(came[which], 0) };
+                    assert!(fabric.take_in(it, |_, _| {}));
+                }
+                2 if below(4) == 0 => {
+                    let at = below(viewers.len() as u64) as usize;
+                    let (session, _, present) = &mut viewers[at];
+                    for track in tracks.iter().filter(|_| *present) {
+                        assert!(fabric.remove_viewer(*track, *session).is_some());
+                    }
+                    *present = false;
+                }
+                3 if below(4) == 0 => {
+                    let session = viewers.len() + 1;
+                    for track in tracks {
+                        let track = fabric.get_mut(track).expect("it is here");
+                        assert!(track.add_viewer(viewer(session)));
+                    }
+                    viewers.push((session, came.map(|last| last + 1), true));
+                }
+                _ => drop(fabric.fan_out(&mut drops, &mut order)),
+            }
+        }
+        while fabric.fan_out(&mut drops, &mut order).is_some() {}
+        for (session, from, present) in viewers {
+            for (index, track) in tracks.into_iter().enumerate() {
+                let of = order.0.iter().filter(|(who, what, _)| (*who, *what) == (session, track));
+                let got: Vec<u64> = of.map(|(_, _, ext_seq)| *ext_seq).collect();
+                let start = got.first().copied().unwrap_or(from[index]);
+                let in_order: Vec<u64> = (start..start + got.len() as u64).collect();
+                assert_eq!(got, in_order, "{seed}: {session} of {track:?}");
+                let last = got.last().copied().unwrap_or(start - 1);
+                assert!(start <= from[index], "{seed}: {session} of {track:?} from {from:?}");
+                assert!(!present || last == came[index], "{seed}: {session} of {track:?}");
+            }
+        }
+    }
 }
