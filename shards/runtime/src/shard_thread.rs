@@ -16,10 +16,11 @@
 //! A panic within a turn ends the shard's sessions, which signaling hears of, and nothing else: a new
 //! core is made, and the rings, the socket and the other shards go on.
 
+mod intake;
+
 use std::any::Any;
 use std::collections::HashSet;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -28,14 +29,11 @@ use std::time::{Duration, Instant};
 use antipode_base::command::Command;
 use antipode_base::delays::Delays;
 use antipode_base::ids::{SessionId, ShardId};
-use antipode_base::limits::{
-    DATAGRAM_MAX, RECV_BATCH, STATS_INTERVAL, TURN_COMMANDS_MAX, TURN_COMMANDS_TIME,
-    TURN_DATAGRAMS_MAX,
-};
+use antipode_base::limits::{STATS_INTERVAL, TURN_DATAGRAMS_MAX};
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::stats::ShardStats;
 use antipode_base::verdict::DropReason;
-use antipode_core::{Datagram, Input, Output, Shard, Transport};
+use antipode_core::{Input, Output, Shard, Transport};
 use antipode_relay::doorbell::Doorbell;
 use antipode_relay::mesh::Port;
 use antipode_relay::parcel::Addressed;
@@ -48,13 +46,10 @@ use crate::net::steer::Claims;
 use crate::net::sys::batch::RecvBatch;
 use crate::patience::Patience;
 use crate::report::Reporter;
-use crate::tcp::rings::{Arrived, ShardEnd};
+use crate::tcp::rings::ShardEnd;
 
 /// When a full socket is tried again. UDP frees its buffer as the card sends, within microseconds.
 const SEND_RETRY: Duration = Duration::from_millis(1);
-
-/// How far ahead of a message the core is told that it comes.
-const AHEAD: usize = 2;
 
 /// What is driven: [`Shard`], or a double in tests.
 pub(crate) trait Core {
@@ -235,108 +230,6 @@ impl<C: Core> ShardThread<C> {
         (datagrams + parcels + messages, patient)
     }
 
-    /// Takes what may wait, if it has waited long enough.
-    fn take_patient(&mut self, urgent: bool, now: Instant) -> usize {
-        if !self.patience.as_ref().is_some_and(|patience| patience.is_due(urgent, now)) {
-            return 0;
-        }
-        let taken = self.take_datagrams(true, now);
-        if let Some(patience) = &mut self.patience {
-            patience.took(taken, now);
-        }
-        taken
-    }
-
-    /// Takes datagrams of the media socket, or of that for what may wait (`patient`), until there are none or
-    /// the turn has enough. Returns how many. The core may panic meanwhile, so everything stays in its place.
-    fn take_datagrams(&mut self, patient: bool, now: Instant) -> usize {
-        let mut taken = 0;
-        while taken < TURN_DATAGRAMS_MAX {
-            let other = self.patience.as_ref().filter(|_| patient);
-            let socket = other.map_or(&self.wiring.socket, |patience| &patience.socket);
-            let messages = match self.received.recv(socket.as_fd()) {
-                Ok(messages) => messages,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // It was waiting in the socket and is taken with this call.
-                Err(error) => {
-                    tracing::debug!(shard = %self.me, %error, "receiving");
-                    break;
-                }
-            };
-            (0..AHEAD).for_each(|index| self.core.expect(self.received.peek(index)));
-            for index in 0..messages {
-                self.core.expect(self.received.peek(index + AHEAD));
-                taken += self.take_message(index, now);
-            }
-            if messages < RECV_BATCH {
-                break;
-            }
-        }
-        taken
-    }
-
-    /// Hands on the datagrams that the kernel joined into one message. Returns how many.
-    fn take_message(&mut self, index: usize, now: Instant) -> usize {
-        let Some(message) = self.received.message(index) else { return 0 };
-        let unknown = if message.source.is_ipv4() { UNKNOWN_V4 } else { UNKNOWN_V6 };
-        let local = self.wiring.locals.known_as(message.local.unwrap_or(unknown));
-        let mut taken = 0;
-        let mut rest = message.bytes;
-        // An empty datagram is one too: the core counts it.
-        loop {
-            let (bytes, behind) = rest.split_at(message.segment.min(rest.len()));
-            taken += 1;
-            if bytes.len() > DATAGRAM_MAX {
-                self.tally.oversized += 1;
-                self.tally.oversized_bytes += bytes.len() as u64;
-            } else {
-                let (transport, source) = (Transport::Udp, message.source);
-                let datagram = Datagram { transport, source, local, bytes, at: message.arrived };
-                if datagram.is_rtp() {
-                    self.arrived.push(message.arrived);
-                }
-                self.core.handle(Input::Datagram(datagram), now);
-            }
-            rest = behind;
-            if rest.is_empty() {
-                return taken;
-            }
-        }
-    }
-
-    /// Takes what signaling says, as long as that does not hold up media: a description of a large meeting
-    /// costs milliseconds.
-    fn take_commands(&mut self, now: Instant) -> usize {
-        let (mut taken, mut until) = (0, None);
-        while taken < TURN_COMMANDS_MAX
-            && until.is_none_or(|until| Instant::now() < until)
-            && let Ok(command) = self.wiring.inbox.try_recv()
-        {
-            until.get_or_insert_with(|| Instant::now() + TURN_COMMANDS_TIME);
-            if let Command::OpenSession(open) = &command {
-                self.open.insert(open.session);
-            }
-            self.core.handle(Input::Command(command), now);
-            taken += 1;
-        }
-        taken
-    }
-
-    fn take_parcels(&mut self, now: Instant) -> usize {
-        let core = &mut self.core;
-        self.wiring.port.drain(|from, parcel| core.handle(Input::Parcel { from, parcel }, now))
-    }
-
-    /// What clients without UDP sent.
-    fn take_messages(&mut self, now: Instant) -> usize {
-        let (core, Some(tcp)) = (&mut self.core, &mut self.wiring.tcp) else { return 0 };
-        tcp.drain(|Arrived { source, local, bytes }| {
-            let transport = Transport::Tcp;
-            let datagram = Datagram { transport, source, local, bytes: &bytes, at: now };
-            core.handle(Input::Datagram(datagram), now);
-        })
-    }
-
     fn give(&mut self, output: Output) {
         match output {
             Output::Transmit(transmit) if transmit.transport == Transport::Tcp => {
@@ -443,10 +336,6 @@ impl<C: Core> ShardThread<C> {
         stats
     }
 }
-
-/// Stands for an address that no packet info came with: the first candidate of the family.
-const UNKNOWN_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-const UNKNOWN_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// What a panic said.
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
