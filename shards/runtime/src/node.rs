@@ -25,7 +25,7 @@ use socket2::Socket;
 use crate::config::{DriverChoice, NodeConfig};
 use crate::control::{Control, Identity, ShardLink};
 use crate::driver::epoll::{Epoll, block_on};
-use crate::driver::nap::Nap;
+use crate::driver::nap::{Apart, Nap};
 use crate::driver::{self, glommio::Glommio};
 use crate::error::NodeError;
 use crate::host;
@@ -94,8 +94,8 @@ impl Node {
         let tcp_ends = tcp.as_mut().map(|tcp| std::mem::take(&mut tcp.ends));
         let mut tcp_ends = tcp_ends.unwrap_or_default().into_iter();
         let ports = mesh(&doorbells);
-        let Group { sockets, patient, address } = group;
-        let mut patient = patient.into_iter();
+        let Group { sockets, patient, pictures, address } = group;
+        let (mut patient, mut pictures) = (patient.into_iter(), pictures.into_iter());
         let mut seats = Vec::with_capacity(cores.len());
         let mut links = Vec::with_capacity(cores.len());
         for (((socket, port), cores), index) in sockets.into_iter().zip(ports).zip(cores).zip(0..) {
@@ -106,6 +106,7 @@ impl Node {
             let wiring = Wiring {
                 socket,
                 patient: patient.next(),
+                pictures: pictures.next(),
                 v6: address.is_ipv6(),
                 locals: Locals::new(media.clone(), &own, address.port()),
                 claims: claims.clone(),
@@ -254,14 +255,15 @@ fn run_seat(seat: Seat, stop: &StopToken) -> Result<(), NodeError> {
     let Seat { wiring, birth, rung, cores, driver } = seat;
     let me: ShardId = wiring.port.me();
     pin(&cores)?;
-    let duplicates = || {
-        let all = std::iter::once(&wiring.socket).chain(&wiring.patient);
-        all.map(duplicate).collect::<Result<Vec<_>, _>>()
+    let all = [Some(&wiring.socket), wiring.patient.as_ref(), wiring.pictures.as_ref()];
+    let sockets = all.into_iter().flatten().map(duplicate).collect::<Result<Vec<_>, _>>()?;
+    let apart = match (&wiring.patient, &wiring.pictures) {
+        (Some(patient), Some(pictures)) => {
+            Some(Apart { patient: duplicate(patient)?, pictures: duplicate(pictures)? })
+        }
+        _ => None,
     };
-    let sockets = duplicates()?;
-    let mut own = duplicates()?.into_iter();
-    let socket = own.next().expect("every shard has its media socket");
-    let nap = Nap::new(socket, own.next(), rung.clone());
+    let nap = Nap::new(duplicate(&wiring.socket)?, apart, rung.clone());
     // Made on this thread, so that its memory is near this core.
     let mut shard = ShardThread::new(wiring, Box::new(move |now| Shard::new(birth.clone(), now)));
     if driver == DriverChoice::Glommio {

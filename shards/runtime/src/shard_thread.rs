@@ -10,6 +10,9 @@
 //!   ring the bells of those who sleep                          └─> control thread
 //! ```
 //!
+//! While a large room's pictures are sealed, what is urgent and what other shards send is looked for again
+//! and again, and taken in: so sound waits for no fan-out but its own.
+//!
 //! The core gives its parcels first, and whoever sleeps is rung before anything is sealed: a large room's
 //! pictures leave two shards at the same time.
 //!
@@ -29,7 +32,7 @@ use std::time::{Duration, Instant};
 use antipode_base::command::Command;
 use antipode_base::delays::Delays;
 use antipode_base::ids::{SessionId, ShardId};
-use antipode_base::limits::{STATS_INTERVAL, TURN_DATAGRAMS_MAX};
+use antipode_base::limits::{SEND_AT, STATS_INTERVAL, TURN_DATAGRAMS_MAX};
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::stats::ShardStats;
 use antipode_base::verdict::DropReason;
@@ -40,6 +43,7 @@ use antipode_relay::parcel::Addressed;
 use crossbeam_channel::Receiver;
 use socket2::Socket;
 
+use self::intake::Class;
 use crate::net::locals::Locals;
 use crate::net::outbox::Outbox;
 use crate::net::steer::Claims;
@@ -51,6 +55,10 @@ use crate::tcp::rings::ShardEnd;
 /// When a full socket is tried again. UDP frees its buffer as the card sends, within microseconds.
 const SEND_RETRY: Duration = Duration::from_millis(1);
 
+/// In the midst of a turn parcels are looked for behind so many outputs, some thirty microseconds apart,
+/// and urgent datagrams, which take a system call, behind each send.
+const PARCELS_EVERY: usize = 16;
+
 /// What is driven: [`Shard`], or a double in tests.
 pub(crate) trait Core {
     /// What is handled after the next datagram: whence it comes, and its bytes.
@@ -58,6 +66,10 @@ pub(crate) trait Core {
     fn handle(&mut self, input: Input<'_>, now: Instant);
     fn flush(&mut self, now: Instant);
     fn poll(&mut self) -> Option<Output>;
+    /// Whether sound waits that not all viewers have been sent.
+    fn has_sound(&self) -> bool {
+        false
+    }
     fn reuse(&mut self, buffer: Vec<u8>);
     fn deadline(&self) -> Option<Instant>;
     fn stats(&self) -> ShardStats;
@@ -76,6 +88,9 @@ impl Core for Shard {
     fn poll(&mut self) -> Option<Output> {
         Shard::poll(self)
     }
+    fn has_sound(&self) -> bool {
+        Shard::has_sound(self)
+    }
     fn reuse(&mut self, buffer: Vec<u8>) {
         Shard::reuse(self, buffer);
     }
@@ -90,8 +105,9 @@ impl Core for Shard {
 /// What the node gives to a shard's thread.
 pub(crate) struct Wiring {
     pub(crate) socket: Socket,
-    /// For what may wait, if the kernel can tell that apart.
+    /// For what may wait and for pictures, if the kernel can tell them apart.
     pub(crate) patient: Option<Socket>,
+    pub(crate) pictures: Option<Socket>,
     pub(crate) v6: bool,
     pub(crate) locals: Locals,
     pub(crate) claims: Option<Arc<Claims>>,
@@ -108,8 +124,17 @@ pub(crate) struct Wiring {
 pub(crate) struct Turn {
     /// The turn's reading of the clock.
     pub(crate) now: Instant,
-    /// Datagrams (by UDP or TCP) and parcels that came in.
-    pub(crate) traffic: usize,
+    /// What came in.
+    pub(crate) taken: Taken,
+}
+
+/// How much came in with a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Datagrams that are urgent or cannot be told apart, what came by TCP, and parcels.
+    pub(crate) urgent: usize,
+    /// Datagrams that may gather.
+    pub(crate) pictures: usize,
     /// Datagrams that could have waited.
     pub(crate) patient: usize,
 }
@@ -140,8 +165,11 @@ pub(crate) struct ShardThread<C> {
     /// Counters of cores that panicked.
     carried: ShardStats,
     stats_at: Instant,
-    /// When the RTP packets of this turn came.
+    /// When the RTP packets of this turn came, and when those came of which it is known that they are sound.
     arrived: Vec<Instant>,
+    heard: Vec<Instant>,
+    /// Outputs since the start.
+    given: usize,
     held: Delays,
 }
 
@@ -162,6 +190,8 @@ impl<C: Core> ShardThread<C> {
             carried: ShardStats::default(),
             stats_at: now,
             arrived: Vec::with_capacity(TURN_DATAGRAMS_MAX),
+            heard: Vec::with_capacity(TURN_DATAGRAMS_MAX),
+            given: 0,
             held: Delays::default(),
         }
     }
@@ -170,9 +200,9 @@ impl<C: Core> ShardThread<C> {
     pub(crate) fn turn(&mut self) -> Turn {
         let now = Instant::now();
         let worked = catch_unwind(AssertUnwindSafe(|| self.work(now)));
-        let (traffic, patient) = worked.unwrap_or_else(|panic| {
+        let taken = worked.unwrap_or_else(|panic| {
             self.restart(&*panic, now);
-            (0, 0)
+            Taken::default()
         });
         self.send();
         self.wiring.port.flush();
@@ -181,7 +211,7 @@ impl<C: Core> ShardThread<C> {
             tcp.flush();
         }
         self.wiring.reporter.flush();
-        Turn { now, traffic, patient }
+        Turn { now, taken }
     }
 
     /// Sends what the socket takes; the core gets the buffers back.
@@ -193,41 +223,76 @@ impl<C: Core> ShardThread<C> {
 
     /// How long this turn's media was here, once it has left.
     fn note_held(&mut self) {
-        if !self.arrived.is_empty() {
-            let now = Instant::now();
-            for arrived in self.arrived.drain(..) {
-                self.held.add(now.saturating_duration_since(arrived), 1);
-            }
-        }
+        self.note_heard();
+        note(&mut self.arrived, &mut self.held);
     }
 
-    /// The part of a turn in which the core runs. Returns how much traffic there was, and how much that could
-    /// have waited.
-    fn work(&mut self, now: Instant) -> (usize, usize) {
+    fn note_heard(&mut self) {
+        note(&mut self.heard, &mut self.held);
+    }
+
+    /// The part of a turn in which the core runs.
+    fn work(&mut self, now: Instant) -> Taken {
         if now >= self.stats_at {
             self.report_stats(now);
         }
-        let datagrams = self.take_datagrams(false, now);
-        let patient = self.take_patient(datagrams > 0, now);
+        let mut taken = Taken {
+            urgent: self.take_datagrams(Class::Urgent, now),
+            pictures: self.take_datagrams(Class::Pictures, now),
+            patient: 0,
+        };
+        taken.patient = self.take_patient(taken != Taken::default(), now);
         let commands = self.take_commands(now);
-        let parcels = self.take_parcels(now);
-        let messages = self.take_messages(now);
+        let others = self.take_parcels(now) + self.take_messages(now);
+        taken.urgent += others;
+        let media = !self.arrived.is_empty() || !self.heard.is_empty() || others > 0;
         let due = self.core.deadline().is_some_and(|deadline| deadline <= now);
-        if datagrams + patient + commands + parcels + messages > 0 || due {
+        if taken != Taken::default() || commands > 0 || due {
             self.tally.turns += 1;
+            taken.urgent += self.end(now);
+        }
+        if let Some(patience) = self.patience.as_mut().filter(|_| media) {
+            patience.note_media(now);
+        }
+        taken
+    }
+
+    /// Gives what the core has for everybody. Returns how much came in meanwhile that could not wait.
+    fn end(&mut self, now: Instant) -> usize {
+        let mut meanwhile = 0;
+        loop {
+            let before = meanwhile;
             self.core.flush(now);
             while let Some(output) = self.core.poll() {
                 if !matches!(output, Output::Parcel(_)) {
                     self.wiring.port.flush();
                 }
                 self.give(output);
+                if meanwhile < TURN_DATAGRAMS_MAX {
+                    meanwhile += self.look(now);
+                }
+            }
+            if meanwhile == before {
+                return meanwhile;
             }
         }
-        let media = !self.arrived.is_empty() || parcels + messages > 0;
-        if let Some(patience) = self.patience.as_mut().filter(|_| media) {
-            patience.note_media(now);
+    }
+
+    /// Takes in what cannot wait for the turn's end. Where sound has just gone to all, that is sent at once.
+    fn look(&mut self, now: Instant) -> usize {
+        if !self.heard.is_empty() && !self.core.has_sound() {
+            self.send();
+            self.note_heard();
         }
-        (datagrams + parcels + messages, patient)
+        self.given = self.given.wrapping_add(1);
+        let mut taken = 0;
+        if self.given.is_multiple_of(PARCELS_EVERY) && self.wiring.port.has_parcels() {
+            taken += self.take_parcels(now);
+        }
+        if self.given.is_multiple_of(SEND_AT) && self.wiring.pictures.is_some() {
+            taken += self.take_datagrams(Class::Urgent, now);
+        }
+        taken
     }
 
     fn give(&mut self, output: Output) {
@@ -291,6 +356,11 @@ impl<C: Core> ShardThread<C> {
         at
     }
 
+    /// Whether the next turn is to follow at once, to take what may wait before the shard sleeps.
+    pub(crate) fn looks_first(&self, now: Instant) -> bool {
+        self.patience.as_ref().is_some_and(|patience| patience.is_near(now))
+    }
+
     /// Whether what may wait is to wake the shard all the same.
     pub(crate) fn is_patience_over(&self) -> bool {
         self.patience.as_ref().is_none_or(Patience::wakes)
@@ -337,6 +407,16 @@ impl<C: Core> ShardThread<C> {
     }
 }
 
+/// Adds how long ago they were.
+fn note(arrived: &mut Vec<Instant>, held: &mut Delays) {
+    if !arrived.is_empty() {
+        let now = Instant::now();
+        for arrived in arrived.drain(..) {
+            held.add(now.saturating_duration_since(arrived), 1);
+        }
+    }
+}
+
 /// What a panic said.
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
@@ -363,6 +443,8 @@ fn add_counters(into: &mut ShardStats, from: &ShardStats) {
     }
 }
 
+#[cfg(test)]
+mod meanwhile_tests;
 #[cfg(test)]
 #[path = "shard_thread_tests.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use std::thread;
 use super::*;
 use crate::driver::epoll::{Epoll, block_on};
 use crate::driver::glommio::{self, Glommio};
-use crate::driver::nap::Nap;
+use crate::driver::nap::{Apart, Nap};
 use crate::driver::{self, Driver};
 use crate::net::socket::open_group;
 use crate::net::steer;
@@ -16,7 +16,9 @@ use crate::report::Report;
 use crate::testing::{PATIENCE, open, receive};
 use crate::wake::{EventBell, StopToken};
 use antipode_base::ids::TrackId;
-use antipode_base::limits::CONTROL_CHANNEL_MAX;
+use antipode_base::limits::{
+    CONTROL_CHANNEL_MAX, DATAGRAM_MAX, TURN_COMMANDS_MAX, TURN_COMMANDS_TIME,
+};
 use antipode_core::{Standing, Transmit};
 use antipode_relay::doorbell::Wake;
 use antipode_relay::mesh::mesh;
@@ -81,21 +83,21 @@ impl Core for Double {
 }
 
 /// A small parcel with a number.
-fn note(number: u64) -> Parcel {
+pub(super) fn note(number: u64) -> Parcel {
     Parcel::Note(Note::TrackEnded { track: TrackId(number) })
 }
 
 /// Everything around one shard of two.
-struct Scene {
+pub(super) struct Scene {
     commands: Sender<Command>,
     reports: Receiver<Report>,
     bell: Arc<Doorbell>,
     rung: EventBell,
-    neighbour: Port,
-    peer: UdpSocket,
+    pub(super) neighbour: Port,
+    pub(super) peer: UdpSocket,
 }
 
-fn scene() -> (Wiring, Scene) {
+pub(super) fn scene() -> (Wiring, Scene) {
     let mut group = open_group("127.0.0.1:0".parse().unwrap(), 1).expect("a socket");
     let (_, claims) = steer::install(&mut group);
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -115,6 +117,7 @@ fn scene() -> (Wiring, Scene) {
     let wiring = Wiring {
         socket: group.sockets.into_iter().next().unwrap(),
         patient: group.patient.into_iter().next(),
+        pictures: group.pictures.into_iter().next(),
         v6: false,
         locals: Locals::new(vec![group.address], &own, group.address.port()),
         claims: claims.map(Arc::new),
@@ -168,12 +171,12 @@ fn a_turn_takes_in_and_gives_out() {
     scene.commands.send(open(1)).unwrap();
     let watch = note(7);
     scene.neighbour.send(ShardId(0), watch).unwrap();
-    assert_eq!(shard.turn().traffic, 2, "a datagram and a parcel");
+    assert_eq!(shard.turn().taken.urgent, 2, "a datagram and a parcel");
     let mut buffer = [0; 64];
     assert_eq!(receive(&scene.peer, &mut buffer).0, 5);
     assert_eq!(scene.notice(), Notice::TrackWatched { track: TrackId(7) });
     assert_eq!(scene.neighbour.drain(|from, _| assert_eq!(from, ShardId(0))), 1);
-    assert_eq!(shard.turn().traffic, 0);
+    assert_eq!(shard.turn().taken.urgent, 0);
     let stats = shard.stats();
     assert_eq!((stats.turns, stats.datagrams_in, stats.datagrams_out), (1, 1, 1));
     assert_eq!((stats.bytes_out, stats.trains_out), (5, 1));
@@ -346,7 +349,7 @@ fn a_panic_over_a_report_leaves_its_socket_where_it_was() {
     assert_eq!(shard.stats().restarts, 1);
     let report = [0x81, 201, 0, 1];
     scene.peer.send(&report).unwrap();
-    assert_eq!(shard.turn().patient, 1, "it is read as before");
+    assert_eq!(shard.turn().taken.patient, 1, "it is read as before");
     let mut buffer = [0; 64];
     assert_eq!(receive(&scene.peer, &mut buffer).0, report.len());
 }
@@ -357,19 +360,19 @@ fn reports_wait_once_there_are_several() {
     let mut shard = double(wiring);
     let report = |number| scene.peer.send(&[0x81, 201, 0, number]).unwrap();
     report(1);
-    assert_eq!((shard.turn().patient, shard.is_patience_over()), (1, true));
+    assert_eq!((shard.turn().taken.patient, shard.is_patience_over()), (1, true));
     report(2);
     report(3);
-    assert_eq!((shard.turn().patient, shard.is_patience_over()), (2, false));
+    assert_eq!((shard.turn().taken.patient, shard.is_patience_over()), (2, false));
     report(4);
     let turn = shard.turn();
-    assert_eq!((turn.traffic, turn.patient), (0, 0), "it waits");
+    assert_eq!(turn.taken, Taken::default(), "it waits");
     let due = shard.wake_at(turn.now);
     assert!(due > turn.now && due <= turn.now + Duration::from_millis(10), "{:?}", due - turn.now);
     while Instant::now() < due {
         std::hint::spin_loop();
     }
-    assert_eq!((shard.turn().patient, shard.is_patience_over()), (1, true));
+    assert_eq!((shard.turn().taken.patient, shard.is_patience_over()), (1, true));
 }
 
 #[test]
@@ -434,12 +437,14 @@ fn drives(run: impl FnOnce(Wiring, EventBell, StopToken) + Send + 'static) {
 
 async fn until_stop(wiring: Wiring, mut driver: impl Driver, rung: EventBell, stop: &StopToken) {
     let mut own = duplicates(&wiring).into_iter();
-    let nap = Nap::new(own.next().unwrap(), own.next(), rung);
+    let socket = own.next().unwrap();
+    let apart = own.next().zip(own.next());
+    let nap = Nap::new(socket, apart.map(|(patient, pictures)| Apart { patient, pictures }), rung);
     driver::drive(&mut double(wiring), &mut driver, &nap, stop).await.expect("it waits well");
 }
 
 fn duplicates(wiring: &Wiring) -> Vec<std::os::fd::OwnedFd> {
-    let all = std::iter::once(&wiring.socket).chain(&wiring.patient);
+    let all = std::iter::once(&wiring.socket).chain(&wiring.patient).chain(&wiring.pictures);
     all.map(|socket| socket.as_fd().try_clone_to_owned().unwrap()).collect()
 }
 

@@ -51,9 +51,23 @@ impl Arrivals {
         self.due
     }
 
-    /// Appends one report to `out`, of all that came or of the first part of it; what is left is due at
-    /// once. `ssrcs`: who tells, and of whom.
+    /// Appends one report to `out`, of all that came by `now` or of the first part of it; what is left is
+    /// due at once. What came later waits for the next, since what came before that may not have been read
+    /// yet, and would be told of as lost. `ssrcs`: who tells, and of whom.
     pub fn write(&mut self, now: Instant, ssrcs: [u32; 2], out: &mut Vec<u8>) {
+        let by = now.saturating_duration_since(self.origin.unwrap_or(now)).as_micros() / TICK_US;
+        let later: Vec<_> = self.fresh.extract_if(.., |(_, ticks)| *ticks > by as i64).collect();
+        self.due = None;
+        if !self.fresh.is_empty() {
+            self.tell(now, ssrcs, out);
+        }
+        if !later.is_empty() {
+            self.fresh.extend(later);
+            self.due.get_or_insert(now + INTERVAL);
+        }
+    }
+
+    fn tell(&mut self, now: Instant, ssrcs: [u32; 2], out: &mut Vec<u8>) {
         self.fresh.sort_unstable();
         self.fresh.dedup_by_key(|(number, _)| *number);
         let first = self.fresh.first().map_or(0, |(number, _)| *number);
@@ -171,6 +185,30 @@ mod tests {
         let symbols = [&[1; 20][..], &[0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]].concat();
         write_chunks(&symbols, &mut out);
         assert_eq!(out, [0x20, 20, 0x80 | 0b01_0010, 0b0000_0001, 0x20, 1]);
+    }
+
+    /// Sound is read before the pictures that came with it, and in the midst of a turn.
+    #[test]
+    fn what_came_after_the_turn_began_waits_for_the_next_report() {
+        let now = Instant::now();
+        let ms = |ms: u64| now + Duration::from_millis(ms);
+        let mut arrivals = Arrivals::default();
+        for (seq, at) in [(1, 0), (2, 40), (5, 53)] {
+            arrivals.note(seq, ms(at));
+        }
+        assert_eq!(arrivals.due(), Some(ms(50)));
+        assert_eq!(report(&mut arrivals, ms(50))[12..16], [0, 1, 0, 2], "1 and 2");
+        assert_eq!(arrivals.due(), Some(ms(100)));
+        for (seq, at) in [(3, 51), (4, 52)] {
+            arrivals.note(seq, ms(at));
+        }
+        let told = report(&mut arrivals, ms(100));
+        assert_eq!(told[12..16], [0, 3, 0, 3], "3 to 5");
+        assert_eq!(told[20..22], [0x20, 3], "and none of them is missing");
+        assert_eq!(arrivals.due(), None);
+        arrivals.note(6, ms(120));
+        assert_eq!(report(&mut arrivals, ms(110)), [], "nothing to tell yet");
+        assert_eq!(arrivals.due(), Some(ms(160)));
     }
 
     #[test]

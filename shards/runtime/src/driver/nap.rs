@@ -2,7 +2,7 @@
 //! than by way of an executor and io_uring.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -14,33 +14,49 @@ use crate::wake::EventBell;
 /// What a shard is woken by. Blocks the thread: a shard's executor has one task.
 pub(crate) struct Nap {
     socket: OwnedFd,
-    /// For what may wait.
-    patient: Option<OwnedFd>,
+    apart: Option<Apart>,
     bell: EventBell,
 }
 
+/// Sockets of what is told apart.
+pub(crate) struct Apart {
+    /// For what may wait.
+    pub(crate) patient: OwnedFd,
+    pub(crate) pictures: OwnedFd,
+}
+
 impl Nap {
-    /// Duplicates of the media socket and of that for what may wait.
-    pub(crate) fn new(socket: OwnedFd, patient: Option<OwnedFd>, bell: EventBell) -> Self {
-        Nap { socket, patient, bell }
+    /// Duplicates of a shard's sockets.
+    pub(crate) fn new(socket: OwnedFd, apart: Option<Apart>, bell: EventBell) -> Self {
+        Nap { socket, apart, bell }
     }
 
-    /// Returns when the bell was rung, or at `until`, whatever the socket has meanwhile.
+    /// Returns when the bell was rung, or at `until`, whatever the sockets have meanwhile.
     pub(crate) fn pause(&self, until: Instant) -> io::Result<()> {
-        self.wait(&mut [PollFd::new(&self.bell, PollFlags::IN)], until)
+        self.wait(&mut [self.bell()], until)
     }
 
-    /// Returns when the media socket has datagrams, when the other one has and is to wake (`any`), when
-    /// the bell was rung, or at `until`.
+    /// Returns when something urgent came, when the bell was rung, or at `until`, whatever pictures come.
+    pub(crate) fn gather(&self, until: Instant) -> io::Result<()> {
+        self.wait(&mut [self.bell(), polled(&self.socket)], until)
+    }
+
+    /// Returns when something came, if it is what may wait only where that is to wake (`any`), when the
+    /// bell was rung, or at `until`.
     pub(crate) fn doze(&self, any: bool, until: Instant) -> io::Result<()> {
-        let [bell, socket] = [self.bell.as_fd(), self.socket.as_fd()]
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        match self.patient.as_ref().filter(|_| any) {
-            Some(patient) => {
-                self.wait(&mut [bell, socket, PollFd::new(patient, PollFlags::IN)], until)
-            }
+        let [bell, socket] = [self.bell(), polled(&self.socket)];
+        match &self.apart {
             None => self.wait(&mut [bell, socket], until),
+            Some(Apart { patient, pictures }) => {
+                let mut all = [bell, socket, polled(pictures), polled(patient)];
+                let awaited = if any { all.len() } else { all.len() - 1 };
+                self.wait(&mut all[..awaited], until)
+            }
         }
+    }
+
+    fn bell(&self) -> PollFd<'_> {
+        PollFd::new(&self.bell, PollFlags::IN)
     }
 
     /// The first of `polled` is the bell; when it was rung, it is heard out.
@@ -53,6 +69,10 @@ impl Nap {
             Ok(_) => self.bell.hear_now(),
         }
     }
+}
+
+fn polled(socket: &OwnedFd) -> PollFd<'_> {
+    PollFd::new(socket, PollFlags::IN)
 }
 
 #[cfg(test)]
@@ -79,7 +99,7 @@ mod tests {
     fn a_bell_ends_both_and_is_heard_out() {
         let (nap, _, bell) = nap();
         let doze = |nap: &Nap, until| nap.doze(true, until);
-        for wait in [Nap::pause, doze] {
+        for wait in [Nap::pause, Nap::gather, doze] {
             bell.wake();
             let until = Instant::now() + LONG;
             wait(&nap, until).expect("no error");
@@ -92,30 +112,45 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_may_wait_ends_a_doze_if_it_is_to() {
-        let (nap, send, _) = nap();
-        let quiet = UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback");
-        let Nap { socket, bell, .. } = nap;
-        let nap = Nap::new(quiet.into(), Some(socket), bell);
-        send();
-        let until = Instant::now() + LONG;
-        nap.doze(true, until).expect("no error");
-        assert!(Instant::now() < until, "it is there");
+    fn quiet() -> OwnedFd {
+        UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback").into()
+    }
+
+    /// Whether it returns before its time.
+    fn ends(wait: impl Fn(Instant) -> io::Result<()>) -> bool {
         let until = Instant::now() + SHORT;
-        nap.doze(false, until).expect("no error");
-        assert!(Instant::now() >= until, "it may wait");
+        wait(until).expect("no error");
+        Instant::now() < until
     }
 
     #[test]
-    fn a_datagram_ends_a_doze_and_no_pause() {
+    fn what_may_wait_ends_a_doze_if_it_is_to() {
+        let (Nap { socket, bell, .. }, send, _) = nap();
+        let apart = Apart { patient: socket, pictures: quiet() };
+        let nap = Nap::new(quiet(), Some(apart), bell);
+        send();
+        assert!(ends(|until| nap.doze(true, until)), "it is there");
+        assert!(!ends(|until| nap.doze(false, until)), "it may wait");
+        assert!(!ends(|until| nap.gather(until)));
+    }
+
+    #[test]
+    fn pictures_end_a_doze_alone() {
+        let (Nap { socket, bell, .. }, send, _) = nap();
+        let apart = Apart { patient: quiet(), pictures: socket };
+        let nap = Nap::new(quiet(), Some(apart), bell);
+        send();
+        assert!(ends(|until| nap.doze(false, until)));
+        assert!(!ends(|until| nap.gather(until)), "they may gather");
+        assert!(!ends(|until| nap.pause(until)));
+    }
+
+    #[test]
+    fn what_is_urgent_ends_all_but_a_pause() {
         let (nap, send, _) = nap();
         send();
-        let until = Instant::now() + LONG;
-        nap.doze(true, until).expect("no error");
-        assert!(Instant::now() < until, "it is there");
-        let until = Instant::now() + SHORT;
-        nap.pause(until).expect("no error");
-        assert!(Instant::now() >= until, "it may gather");
+        assert!(ends(|until| nap.doze(true, until)));
+        assert!(ends(|until| nap.gather(until)));
+        assert!(!ends(|until| nap.pause(until)), "it comes close together");
     }
 }

@@ -17,23 +17,32 @@ pub(crate) const BUFFER_WANTED: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) sockets: Vec<Socket>,
-    /// For what may wait: one for each shard, or none.
+    /// For what may wait, and for pictures: one of each for each shard, or none.
     pub(crate) patient: Vec<Socket>,
+    pub(crate) pictures: Vec<Socket>,
     /// Where they are bound.
     pub(crate) address: SocketAddr,
 }
 
 impl Group {
-    /// Those of the shards, then those for what may wait: the order in which the kernel numbers them.
+    /// Those of the shards, those for what may wait, those for pictures: as the kernel numbers them.
     pub(crate) fn borrowed(&self) -> Vec<BorrowedFd<'_>> {
-        self.sockets.iter().chain(&self.patient).map(AsFd::as_fd).collect()
+        let all = self.sockets.iter().chain(&self.patient).chain(&self.pictures);
+        all.map(AsFd::as_fd).collect()
     }
 
-    /// Opens one more for each shard. Until a program steers, the kernel spreads datagrams over all.
-    pub(crate) fn open_patient(&mut self) -> io::Result<()> {
-        let open = |_: &Socket| open_one(self.address);
-        self.patient = self.sockets.iter().map(open).collect::<io::Result<_>>()?;
+    /// Opens two more for each shard. Until a program steers, the kernel spreads datagrams over all.
+    pub(crate) fn open_apart(&mut self) -> io::Result<()> {
+        let open = || self.sockets.iter().map(|_| open_one(self.address)).collect();
+        let (patient, pictures) = (io::Result::<Vec<_>>::from(open())?, open()?);
+        (self.patient, self.pictures) = (patient, pictures);
         Ok(())
+    }
+
+    /// Closes them.
+    pub(crate) fn close_apart(&mut self) {
+        self.patient.clear();
+        self.pictures.clear();
     }
 
     /// Says once what was opened, and which buffers the kernel really grants (doubled, socket(7)).
@@ -85,7 +94,7 @@ fn open_all(address: SocketAddr, shards: usize) -> io::Result<Group> {
     while sockets.len() < shards {
         sockets.push(open_one(bound)?);
     }
-    Ok(Group { sockets, patient: Vec::new(), address: bound })
+    Ok(Group { sockets, patient: Vec::new(), pictures: Vec::new(), address: bound })
 }
 
 /// Fails when anybody has the port. SO_REUSEPORT would let us join the group of another process of

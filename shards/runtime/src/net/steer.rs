@@ -12,10 +12,19 @@
 //! BPF, which any process may attach and which knows no addresses; else the hash alone. None of them
 //! is needed for correctness: the core finds the owner of whatever lands anywhere.
 //!
-//! With eBPF, and where there is one shard, what may wait goes to a second socket of the shard, so that
-//! it does not wake it ([`crate::patience`]): reports, and transport-wide feedback. Which is written in
-//! their first two bytes, in the clear (RFC 3711 §3.4). STUN waits only where it is routine, which eBPF
-//! is told by address: what a newcomer sends next is dropped unless its STUN was heard before.
+//! With eBPF, and where there is one shard, each shard has three sockets, one for each class:
+//!
+//! ```text
+//!   urgent    sound, and all that is neither of these     wakes the shard
+//!   pictures  RTP that is not sound                        may gather for a moment
+//!   patient   reports, and transport-wide feedback         is looked for (crate::patience)
+//! ```
+//!
+//! Which of them a datagram is stands in its first two bytes, in the clear (RFC 3711 §3.1 and §3.4). Sound
+//! is known by the payload types that browsers and broadcasters give it; what has another gathers with the
+//! pictures, which never holds for a stream in part, so none is put out of order. STUN waits only where it
+//! is routine, which eBPF is told by address: what a newcomer sends next is dropped unless its STUN was
+//! heard before.
 
 mod classic;
 mod extended;
@@ -28,7 +37,7 @@ use antipode_base::ids::ShardId;
 use antipode_base::limits::FOREIGN_ADDRESSES_MAX;
 use antipode_core::Standing;
 
-use self::classic::{classic_program, patience_program};
+use self::classic::{class_program, classic_program};
 use self::extended::ebpf_program;
 use super::bpf_asm::Label;
 use super::socket::Group;
@@ -54,6 +63,17 @@ const RECEIVER_REPORT: u32 = 201;
 const TRANSPORT_FEEDBACK: u32 = 205;
 const TRANSPORT_WIDE: u32 = 15;
 const RTCP_COUNT: u32 = 0x1f;
+/// The first bytes of RTP and RTCP (RFC 7983 §7), and the second ones of RTCP (RFC 5761 §4).
+const RTP_FIRST: u32 = 128;
+const RTP_END: u32 = 192;
+const RTCP_FIRST: u32 = 192;
+const RTCP_END: u32 = 224;
+/// The bits of an RTP packet's second byte that are the payload type.
+const PAYLOAD_TYPE: u32 = 0x7f;
+/// Payload types below this are static ones of sound (RFC 3551 §6).
+const STATIC_SOUND_END: u32 = 24;
+/// Of the others, Chromium's for redundant sound, Firefox's for Opus, and everybody else's for it.
+const SOUND: [u32; 3] = [63, 109, 111];
 /// Set beside the shard in the value of an address from which STUN may wait.
 const SETTLED: i32 = 1 << 16;
 /// What classic BPF returns to leave the choice to the kernel: there is no such socket.
@@ -72,11 +92,11 @@ pub(crate) enum Steering {
     Hash,
 }
 
-/// Attaches the best program that the host permits, and opens the sockets for what may wait if it knows of
+/// Attaches the best program that the host permits, and opens the sockets of the other classes if it knows of
 /// them. Also says why it is not a better one.
 pub(crate) fn install(group: &mut Group) -> (Steering, Option<Claims>) {
-    if let Err(error) = group.open_patient() {
-        tracing::info!(%error, "no sockets for what may wait");
+    if let Err(error) = group.open_apart() {
+        tracing::info!(%error, "one socket for all that comes to a shard");
     }
     let shards = group.sockets.len();
     if shards < 2 && group.patient.is_empty() {
@@ -90,14 +110,14 @@ pub(crate) fn install(group: &mut Group) -> (Steering, Option<Claims>) {
         Err(error) => error,
     };
     if shards < 2 {
-        if let Err(error) = install_patience(group.sockets[0].as_fd()) {
-            tracing::info!(%error, "every report wakes its shard");
-            group.patient.clear();
+        if let Err(error) = install_classes(group.sockets[0].as_fd()) {
+            tracing::info!(%error, "every datagram wakes its shard");
+            group.close_apart();
         }
         return (Steering::Single, None);
     }
     // They are the last of the group, so the others keep their numbers.
-    group.patient.clear();
+    group.close_apart();
     match install_classic(group.sockets[0].as_fd()) {
         Ok(()) => {
             tracing::info!(%why_not_ebpf, "steering: classic BPF, STUN by ufrag; strays hop");
@@ -116,14 +136,14 @@ pub(crate) fn install_classic(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Attaches the program for one shard.
-fn install_patience(socket: BorrowedFd<'_>) -> io::Result<()> {
-    bpf::attach_cbpf(socket, &mut patience_program())
+fn install_classes(socket: BorrowedFd<'_>) -> io::Result<()> {
+    bpf::attach_cbpf(socket, &mut class_program())
 }
 
 /// Whether this process may load the eBPF program; for the doctor.
 pub(crate) fn probe_ebpf() -> io::Result<()> {
     let (addresses, sockets) = (address_map(64)?, socket_map(1)?);
-    bpf::load_reuseport(&ebpf_program(&addresses, &sockets, [1, 1])).map(drop)
+    bpf::load_reuseport(&ebpf_program(&addresses, &sockets, 1, true)).map(drop)
 }
 
 /// The kernel's table of which address belongs to which shard.
@@ -140,7 +160,7 @@ pub(crate) struct Claims {
 type AddressKey = [u8; 20];
 
 impl Claims {
-    /// `sockets`: those of so many shards, and, if there are more, one for each shard for what may wait.
+    /// `sockets`: those of so many shards, and, if there are more, those of the other classes.
     ///
     /// # Errors
     /// What the host forbids.
@@ -151,8 +171,9 @@ impl Claims {
             let descriptor = socket.as_raw_fd() as u64;
             group.insert(&(index as u32).to_ne_bytes(), &descriptor.to_ne_bytes())?;
         }
-        let counts = [shards as i32, (sockets.len() - shards) as i32];
-        let program = bpf::load_reuseport(&ebpf_program(&addresses, &group, counts))?;
+        let apart = sockets.len() > shards;
+        let program = ebpf_program(&addresses, &group, shards as i32, apart);
+        let program = bpf::load_reuseport(&program)?;
         bpf::attach_ebpf(sockets[0], program.as_fd())?;
         Ok(Claims { addresses, _sockets: group, _program: program })
     }

@@ -33,7 +33,8 @@ fn named(username: &str) -> Vec<u8> {
 
 /// Which socket has the datagram; waits until one has.
 fn receiver(group: &Group) -> usize {
-    let sockets: Vec<&Socket> = group.sockets.iter().chain(&group.patient).collect();
+    let sockets: Vec<&Socket> =
+        group.sockets.iter().chain(&group.patient).chain(&group.pictures).collect();
     let mut polled: Vec<_> = sockets
         .iter()
         .map(|socket| rustix::event::PollFd::new(*socket, rustix::event::PollFlags::IN))
@@ -132,7 +133,7 @@ fn ebpf_steers_stun_by_ufrag_and_the_rest_by_claim() {
     for patient in [false, true] {
         let (mut group, targets) = group();
         if patient {
-            group.open_patient().expect("as many again");
+            group.open_apart().expect("twice as many again");
         }
         steers_by_claim(&group, &targets);
     }
@@ -167,9 +168,11 @@ fn steers_by_claim(group: &Group, targets: &[SocketAddr]) {
                 peer.send(payload).expect("send");
                 assert_eq!(receiver(group), shard, "{payload:x?} is none");
             }
-            for payload in WAITING {
-                peer.send(payload).expect("send");
-                assert_eq!(receiver(group), patient + shard, "{payload:x?}");
+            for (payloads, place) in [(&WAITING[..], patient), (&PICTURES[..], 2 * patient)] {
+                for payload in payloads {
+                    peer.send(payload).expect("send");
+                    assert_eq!(receiver(group), place + shard, "{payload:x?}");
+                }
             }
             // A ufrag knows better than an address: the peer may have a session on another shard.
             let other = (shard + 1) % SHARDS;
@@ -190,16 +193,33 @@ fn steers_by_claim(group: &Group, targets: &[SocketAddr]) {
 
 /// A sender report, a receiver report, transport-wide feedback.
 const WAITING: [&[u8]; 3] = [&[0x80, 200, 0, 6], &[0x81, 201, 0, 7], &[0x8f, 205, 0, 5]];
-/// RTP, DTLS, a request for repeats, one for a keyframe, and too little to tell.
-const URGENT: [&[u8]; 7] =
-    [&[0x80, 0x60, 1, 2], &[22, 254], &[0x81, 205], &[0x81, 206], &[0x8f, 206], &[0x81], b""];
+/// What browsers number 96, with and without a marker, AV1's 45, a repeat.
+const PICTURES: [&[u8]; 4] = [&[0x80, 0x60, 1, 2], &[0x90, 0xe0, 1], &[0x90, 45, 1], &[0xb0, 97]];
+/// Sound, redundant or plain, with and without a marker; DTLS, a request for repeats, one for a keyframe, too
+/// little to tell, and what begins like nothing of ours.
+const URGENT: [&[u8]; 14] = [
+    &[0x90, 111, 1, 2],
+    &[0x90, 0x80 | 111, 1],
+    &[0x90, 63],
+    &[0x80, 109],
+    &[0x80, 0],
+    &[0x80, 9],
+    &[22, 254],
+    &[0x81, 205],
+    &[0x81, 206],
+    &[0x8f, 206],
+    &[0x81],
+    b"",
+    &[0x7f, 96],
+    &[0xc0, 96],
+];
 
 #[test]
-fn one_shard_lets_reports_wait() {
+fn one_shard_tells_classes_apart() {
     let mut alone = open_group("127.0.0.1:0".parse().unwrap(), 1).expect("a socket");
-    alone.open_patient().expect("another");
-    install_patience(alone.borrowed()[0]).expect("any process may attach a classic program");
-    lets_reports_wait(&alone, &peer(alone.address));
+    alone.open_apart().expect("two more");
+    install_classes(alone.borrowed()[0]).expect("any process may attach a classic program");
+    tells_classes_apart(&alone, &peer(alone.address));
 }
 
 #[test]
@@ -210,34 +230,36 @@ fn one_shard_takes_the_best_that_the_host_permits() {
         (Steering::Ebpf, Some(claims)) => {
             let address = peer.local_addr().expect("bound");
             claims.follow(ShardId(0), address, Standing::Validated);
-            lets_reports_wait(&alone, &peer);
+            tells_classes_apart(&alone, &peer);
             claims.follow(ShardId(0), address, Standing::Settled);
             peer.send(&named("00ab:peer")).expect("send");
             assert_eq!(receiver(&alone), 1);
         }
         (steering, _) => {
             assert_eq!(steering, Steering::Single);
-            lets_reports_wait(&alone, &peer);
+            tells_classes_apart(&alone, &peer);
         }
     }
 }
 
-fn lets_reports_wait(alone: &Group, peer: &UdpSocket) {
+fn tells_classes_apart(alone: &Group, peer: &UdpSocket) {
     assert_eq!(alone.patient.len(), 1);
     let stun = named("00ab:peer");
     for payload in URGENT.into_iter().chain([&stun[..]]) {
         peer.send(payload).expect("send");
         assert_eq!(receiver(alone), 0, "{payload:x?}");
     }
-    for payload in WAITING {
-        peer.send(payload).expect("send");
-        assert_eq!(receiver(alone), 1, "{payload:x?}");
+    for (payloads, place) in [(&WAITING[..], 1), (&PICTURES[..], 2)] {
+        for payload in payloads {
+            peer.send(payload).expect("send");
+            assert_eq!(receiver(alone), place, "{payload:x?}");
+        }
     }
 }
 
 #[test]
 fn programs_stay_small_and_jump_within_themselves() {
-    let programs = [classic_program(), patience_program()];
+    let programs = [classic_program(), class_program()];
     for (program, last) in programs.into_iter().zip([NO_SOCKET, 1]) {
         stays_small(&program, last);
     }

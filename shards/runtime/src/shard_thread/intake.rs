@@ -21,26 +21,38 @@ const AHEAD: usize = 2;
 const UNKNOWN_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const UNKNOWN_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
+/// What of a shard's datagrams comes by which of its sockets ([`crate::net::steer`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    Urgent,
+    Pictures,
+    Patient,
+}
+
 impl<C: Core> ShardThread<C> {
     /// Takes what may wait, if it has waited long enough.
     pub(super) fn take_patient(&mut self, urgent: bool, now: Instant) -> usize {
         if !self.patience.as_ref().is_some_and(|patience| patience.is_due(urgent, now)) {
             return 0;
         }
-        let taken = self.take_datagrams(true, now);
+        let taken = self.take_datagrams(Class::Patient, now);
         if let Some(patience) = &mut self.patience {
             patience.took(taken, now);
         }
         taken
     }
 
-    /// Takes datagrams of the media socket, or of that for what may wait (`patient`), until there are none or
-    /// the turn has enough. Returns how many. The core may panic meanwhile, so everything stays in its place.
-    pub(super) fn take_datagrams(&mut self, patient: bool, now: Instant) -> usize {
+    /// Takes datagrams of one class until there are none or the turn has enough. Returns how many. The core
+    /// may panic meanwhile, so everything stays in its place.
+    pub(super) fn take_datagrams(&mut self, class: Class, now: Instant) -> usize {
         let mut taken = 0;
         while taken < TURN_DATAGRAMS_MAX {
-            let other = self.patience.as_ref().filter(|_| patient);
-            let socket = other.map_or(&self.wiring.socket, |patience| &patience.socket);
+            let socket = match class {
+                Class::Urgent => Some(&self.wiring.socket),
+                Class::Pictures => self.wiring.pictures.as_ref(),
+                Class::Patient => self.patience.as_ref().map(|patience| &patience.socket),
+            };
+            let Some(socket) = socket else { break };
             let messages = match self.received.recv(socket.as_fd()) {
                 Ok(messages) => messages,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -53,7 +65,7 @@ impl<C: Core> ShardThread<C> {
             (0..AHEAD).for_each(|index| self.core.expect(self.received.peek(index)));
             for index in 0..messages {
                 self.core.expect(self.received.peek(index + AHEAD));
-                taken += self.take_message(index, now);
+                taken += self.take_message(index, class, now);
             }
             if messages < RECV_BATCH {
                 break;
@@ -63,7 +75,7 @@ impl<C: Core> ShardThread<C> {
     }
 
     /// Hands on the datagrams that the kernel joined into one message. Returns how many.
-    fn take_message(&mut self, index: usize, now: Instant) -> usize {
+    fn take_message(&mut self, index: usize, class: Class, now: Instant) -> usize {
         let Some(message) = self.received.message(index) else { return 0 };
         let unknown = if message.source.is_ipv4() { UNKNOWN_V4 } else { UNKNOWN_V6 };
         let local = self.wiring.locals.known_as(message.local.unwrap_or(unknown));
@@ -80,7 +92,9 @@ impl<C: Core> ShardThread<C> {
                 let (transport, source) = (Transport::Udp, message.source);
                 let datagram = Datagram { transport, source, local, bytes, at: message.arrived };
                 if datagram.is_rtp() {
-                    self.arrived.push(message.arrived);
+                    let sound = class == Class::Urgent && self.wiring.pictures.is_some();
+                    let arrived = if sound { &mut self.heard } else { &mut self.arrived };
+                    arrived.push(message.arrived);
                 }
                 self.core.handle(Input::Datagram(datagram), now);
             }

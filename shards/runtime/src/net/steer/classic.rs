@@ -59,14 +59,22 @@ fn expect_classic(p: &mut Classic, size: u32, at: u32, want: u32, elsewhere: Lab
     p.bind(equal);
 }
 
-/// Classic BPF for one shard: socket 1 for what may wait, 0 for all else.
-pub(super) fn patience_program() -> Vec<libc::sock_filter> {
+/// Classic BPF for one shard: socket 1 for what may wait, 2 for pictures, 0 for all else.
+pub(super) fn class_program() -> Vec<libc::sock_filter> {
     let mut p = Classic::default();
     let (long_enough, urgent, patient) = (p.label(), p.label(), p.label());
+    let (rtp, dynamic) = (p.label(), p.label());
     p.load_length();
     p.jump_if(libc::BPF_JGE, 2, long_enough);
     p.jump(urgent);
     p.bind(long_enough);
+    p.load(libc::BPF_B, 0);
+    p.compute(libc::BPF_SUB, RTP_FIRST);
+    // Below it wraps to a large number.
+    p.jump_if(libc::BPF_JGE, RTP_END - RTP_FIRST, urgent);
+    p.load(libc::BPF_B, 1);
+    p.compute(libc::BPF_SUB, RTCP_FIRST);
+    p.jump_if(libc::BPF_JGE, RTCP_END - RTCP_FIRST, rtp);
     p.load(libc::BPF_B, 1);
     p.jump_if(libc::BPF_JEQ, SENDER_REPORT, patient);
     p.jump_if(libc::BPF_JEQ, RECEIVER_REPORT, patient);
@@ -74,6 +82,17 @@ pub(super) fn patience_program() -> Vec<libc::sock_filter> {
     p.load(libc::BPF_B, 0);
     p.compute(libc::BPF_AND, RTCP_COUNT);
     p.jump_if(libc::BPF_JEQ, TRANSPORT_WIDE, patient);
+    p.jump(urgent);
+    p.bind(rtp);
+    p.load(libc::BPF_B, 1);
+    p.compute(libc::BPF_AND, PAYLOAD_TYPE);
+    p.jump_if(libc::BPF_JGE, STATIC_SOUND_END, dynamic);
+    p.jump(urgent);
+    p.bind(dynamic);
+    for sound in SOUND {
+        p.jump_if(libc::BPF_JEQ, sound, urgent);
+    }
+    p.return_constant(2);
     p.bind(urgent);
     p.return_constant(0);
     p.bind(patient);

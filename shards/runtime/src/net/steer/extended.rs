@@ -26,12 +26,11 @@ const KEY_PORT: i16 = KEY + 16;
 const READ: i16 = -48;
 const SHARD: i16 = -56;
 
-/// eBPF: selects a socket of the group; where nobody claims the datagram, by the kernel's hash. `counts`:
-/// shards, and sockets for what may wait, whose places follow.
+/// eBPF: selects a socket of the group; where nobody claims the datagram, by the kernel's hash. `apart`: the
+/// other classes have sockets of their own.
 ///
 /// R6 is the context, R7 the place of the current attribute, R8 and R9 digits, then R8 the shard they name.
-pub(super) fn ebpf_program(addresses: &Map, sockets: &Map, counts: [i32; 2]) -> Vec<Insn> {
-    let [shards, patient] = counts;
+pub(super) fn ebpf_program(addresses: &Map, sockets: &Map, shards: i32, apart: bool) -> Vec<Insn> {
     let mut p = Extended::default();
     let (by_address, found, select, unclaimed) = (p.label(), p.label(), p.label(), p.label());
     p.copy(Reg::R6, Reg::R1);
@@ -60,22 +59,22 @@ pub(super) fn ebpf_program(addresses: &Map, sockets: &Map, counts: [i32; 2]) -> 
     ebpf_digit(&mut p, Reg::R9, digits + 1, by_address);
     p.compute(libc::BPF_LSH, Reg::R8, 4);
     p.compute_from(libc::BPF_OR, Reg::R8, Reg::R9);
-    // A shard that there is not would be a socket for what may wait.
+    // A shard that there is not would be a socket of another class.
     p.jump_if(libc::BPF_JGE, Reg::R8, shards, by_address);
     p.store(Size::Word, SHARD, Reg::R8);
-    if patient > 0 {
+    if apart {
         look_up_address(&mut p, addresses, select);
         p.compute_from(libc::BPF_XOR, Reg::R1, Reg::R8);
         p.jump_unless(Reg::R1, SETTLED, select);
-        wait(&mut p, patient);
+        go_on(&mut p, shards);
     }
     p.jump(select);
     p.bind(by_address);
     look_up_address(&mut p, addresses, unclaimed);
     p.compute(libc::BPF_AND, Reg::R1, SETTLED - 1);
     p.store(Size::Word, SHARD, Reg::R1);
-    if patient > 0 {
-        reports_wait(&mut p, patient, select);
+    if apart {
+        classify(&mut p, shards, select);
     }
     p.jump(select);
     p.bind(unclaimed);
@@ -94,25 +93,42 @@ pub(super) fn ebpf_program(addresses: &Map, sockets: &Map, counts: [i32; 2]) -> 
     p.finish()
 }
 
-/// SHARD += `patient` for reports.
-fn reports_wait(p: &mut Extended, patient: i32, urgent: Label) {
-    let waits = p.label();
+/// SHARD += `shards` for what may wait, and twice that for pictures.
+fn classify(p: &mut Extended, shards: i32, urgent: Label) {
+    let (rtp, dynamic, patient) = (p.label(), p.label(), p.label());
     read_payload(p, None, 2, urgent);
+    p.load(Size::Byte, Reg::R1, Reg::Stack, READ);
+    p.compute(libc::BPF_SUB, Reg::R1, RTP_FIRST as i32);
+    // Below it wraps to a large number.
+    p.jump_if(libc::BPF_JGE, Reg::R1, (RTP_END - RTP_FIRST) as i32, urgent);
     p.load(Size::Byte, Reg::R1, Reg::Stack, READ + 1);
-    p.jump_if(libc::BPF_JEQ, Reg::R1, SENDER_REPORT as i32, waits);
-    p.jump_if(libc::BPF_JEQ, Reg::R1, RECEIVER_REPORT as i32, waits);
+    p.copy(Reg::R2, Reg::R1);
+    p.compute(libc::BPF_SUB, Reg::R2, RTCP_FIRST as i32);
+    p.jump_if(libc::BPF_JGE, Reg::R2, (RTCP_END - RTCP_FIRST) as i32, rtp);
+    p.jump_if(libc::BPF_JEQ, Reg::R1, SENDER_REPORT as i32, patient);
+    p.jump_if(libc::BPF_JEQ, Reg::R1, RECEIVER_REPORT as i32, patient);
     p.jump_unless(Reg::R1, TRANSPORT_FEEDBACK as i32, urgent);
     p.load(Size::Byte, Reg::R1, Reg::Stack, READ);
     p.compute(libc::BPF_AND, Reg::R1, RTCP_COUNT as i32);
     p.jump_unless(Reg::R1, TRANSPORT_WIDE as i32, urgent);
-    p.bind(waits);
-    wait(p, patient);
+    p.jump(patient);
+    p.bind(rtp);
+    p.compute(libc::BPF_AND, Reg::R1, PAYLOAD_TYPE as i32);
+    p.jump_if(libc::BPF_JGE, Reg::R1, STATIC_SOUND_END as i32, dynamic);
+    p.jump(urgent);
+    p.bind(dynamic);
+    for sound in SOUND {
+        p.jump_if(libc::BPF_JEQ, Reg::R1, sound as i32, urgent);
+    }
+    go_on(p, shards);
+    p.bind(patient);
+    go_on(p, shards);
 }
 
-/// SHARD += `patient`.
-fn wait(p: &mut Extended, patient: i32) {
+/// SHARD += `places`.
+fn go_on(p: &mut Extended, places: i32) {
     p.load(Size::Word, Reg::R1, Reg::Stack, SHARD);
-    p.compute(libc::BPF_ADD, Reg::R1, patient);
+    p.compute(libc::BPF_ADD, Reg::R1, places);
     p.store(Size::Word, SHARD, Reg::R1);
 }
 
