@@ -20,8 +20,9 @@ impl Session {
     /// Takes in a datagram of RTP.
     pub(super) fn take_in(&mut self, datagram: &Datagram<'_>, now: Instant, fx: &mut Effects) {
         // A publisher's estimate is made of the times in our feedback: packets of one turn that all came
-        // `now` are no measure of its path, and libwebrtc throws away probes that came so.
-        let at = datagram.at.min(now);
+        // `now` are no measure of its path, and libwebrtc throws away probes that came so. What is taken in
+        // the midst of a turn came after `now`.
+        let at = datagram.at;
         let mut plain = std::mem::take(&mut fx.plain);
         let opened = self.ingress.open(datagram.bytes, at, &mut plain).and_then(|opened| {
             self.consented = now;
