@@ -15,6 +15,8 @@
 //! | `wake` | waking and stopping threads |
 #![deny(unsafe_code)]
 
+#[doc(hidden)]
+pub mod bench;
 mod config;
 mod control;
 mod driver;

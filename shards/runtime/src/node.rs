@@ -205,12 +205,12 @@ fn spawn(
     thread::Builder::new().name(name).spawn(body).map_err(NodeError::system("making a thread"))
 }
 
-fn make_bell() -> Result<(EventBell, Arc<Doorbell>), NodeError> {
+pub(crate) fn make_bell() -> Result<(EventBell, Arc<Doorbell>), NodeError> {
     let bell = EventBell::new().map_err(NodeError::system("eventfd"))?;
     Ok((bell.clone(), Arc::new(Doorbell::new(Box::new(bell)))))
 }
 
-fn make_bells(count: usize) -> Result<(Vec<EventBell>, Vec<Arc<Doorbell>>), NodeError> {
+pub(crate) fn make_bells(count: usize) -> Result<(Vec<EventBell>, Vec<Arc<Doorbell>>), NodeError> {
     (0..count)
         .map(|_| make_bell())
         .collect::<Result<Vec<_>, _>>()
@@ -291,7 +291,7 @@ fn duplicate(socket: &Socket) -> Result<OwnedFd, NodeError> {
 }
 
 /// Keeps the calling thread on these cores; none: where it is.
-fn pin(cores: &[usize]) -> Result<(), NodeError> {
+pub(crate) fn pin(cores: &[usize]) -> Result<(), NodeError> {
     if cores.is_empty() {
         return Ok(());
     }

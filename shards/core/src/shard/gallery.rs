@@ -151,6 +151,18 @@ impl Gallery {
         datagrams
     }
 
+    /// For whoever turns it himself.
+    pub fn shard(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+
+    /// Packets that come in, for whoever turns it himself.
+    pub fn feed(&mut self, packets: Vec<Packet>) {
+        for packet in packets {
+            assert!(self.shard.forward(packet), "the track is here");
+        }
+    }
+
     /// One picture in one turn. Returns how many datagrams it became.
     pub fn picture(&mut self, packets: &[Packet]) -> usize {
         for packet in packets {
