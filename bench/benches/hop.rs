@@ -3,43 +3,44 @@
 //!
 //! The load harness cannot tell: it needs a core itself, and what a shard waits for that core is no hop.
 
-use std::process::ExitCode;
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use antipode_base::delays::BOUNDS_US;
+use antipode_base::delays::{BOUNDS_US, Delays};
 use antipode_bench::packet;
 use antipode_runtime::bench::hops;
 
-const VIEWERS: [usize; 3] = [10, 100, 1_000];
+/// Viewers of each shard.
+const VIEWERS: [usize; 3] = [300, 1_000, 2_500];
 
-fn main() -> ExitCode {
+fn main() -> io::Result<()> {
     // `cargo test` runs it too, to see that it runs.
     let measures = std::env::args().any(|arg| arg == "--bench");
-    let time = Duration::from_millis(if measures { 5_000 } else { 100 });
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if cores < 2 {
-        eprintln!("two busy shards want two cores, and there is one");
-        return if measures { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    let (time, rows) = if measures { (5_000, VIEWERS.len()) } else { (100, 1) };
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        let why = io::Error::other("two busy shards want two cores, and there is one");
+        return if measures { Err(why) } else { Ok(()) };
     }
-    for viewers in VIEWERS {
-        let delays = match hops(&packet(1, Instant::now()), viewers, time) {
-            Ok(delays) => delays,
-            Err(error) => {
-                eprintln!("{error}");
-                return ExitCode::FAILURE;
-            }
-        };
-        let all: u64 = delays.counts().iter().sum();
-        print!("{viewers:>5} viewers on each, {all} parcels:");
-        let mut within = 0;
-        for (count, bound) in delays.counts().iter().zip(BOUNDS_US) {
-            within += count;
-            print!("  {bound} µs {:.2} %", 100.0 * within as f64 / all.max(1) as f64);
-            if within == all {
-                break;
-            }
+    for viewers in &VIEWERS[..rows] {
+        let hops = hops(&packet(1, Instant::now()), *viewers, Duration::from_millis(time))?;
+        let (load, text) = (hops.load, describe(&hops.delays));
+        writeln!(io::stdout(), "{viewers:>5} viewers on each, {load:.2} of its core, {text}")?;
+    }
+    Ok(())
+}
+
+/// How many there were, and which part within each bound.
+fn describe(delays: &Delays) -> String {
+    let all: u64 = delays.counts().iter().sum();
+    let mut text = format!("{all} parcels:");
+    let mut within = 0;
+    for (count, bound) in delays.counts().iter().zip(BOUNDS_US) {
+        within += count;
+        let part = 100.0 * within as f64 / all.max(1) as f64;
+        text += &format!("  {bound} µs {part:.2} %");
+        if within == all {
+            break;
         }
-        println!();
     }
-    ExitCode::SUCCESS
+    text
 }

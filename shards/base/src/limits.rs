@@ -59,8 +59,10 @@ pub const LEVEL_PADDING_MAX: usize = 16;
 /// Buffers of datagrams that one shard keeps to use again: what leaves between two looks at the socket, and a
 /// keyframe to a viewer.
 pub const SPARE_BUFFERS_MAX: usize = 256;
-/// Datagrams that a shard seals before it sends them: few enough to be in the core's cache still.
-pub const SEND_AT: usize = 64;
+/// Datagrams that a shard seals before it sends them, and all that the viewer who got the last of them
+/// gets, up to twice as many: few enough to be in the core's cache still, and to look for what is urgent
+/// every tenth of a millisecond.
+pub const SEND_AT: usize = 32;
 /// Datagrams that may wait in one shard's outbox.
 pub const OUTBOX_MAX: usize = 16_384;
 
@@ -364,7 +366,7 @@ pub const BENCH_HTTP_MAX: usize = 4 * 1024 * 1024;
 pub const BENCH_STEP_TIMEOUT: Duration = Duration::from_secs(15);
 
 const _: () = assert!(RTP_MAX < DATAGRAM_MAX && DATAGRAM_MAX <= u16::MAX as usize);
-const _: () = assert!(SEND_AT < SPARE_BUFFERS_MAX);
+const _: () = assert!(2 * SEND_AT < SPARE_BUFFERS_MAX);
 const _: () = assert!(RECV_BATCH <= TURN_DATAGRAMS_MAX);
 const _: () = assert!(SEND_BATCH * TRAIN_SEGMENTS_MAX <= OUTBOX_MAX);
 const _: () = assert!(CONTROL_FRAME_MAX + 4 <= CONTROL_BACKLOG_MAX);

@@ -16,7 +16,6 @@
 
 use std::time::{Duration, Instant};
 
-use antipode_base::limits::TURN_DATAGRAMS_MAX;
 use socket2::Socket;
 
 /// Between two looks. Browsers report every 50 ms and more.
@@ -70,13 +69,12 @@ impl Patience {
         self.media = now;
     }
 
-    /// A turn took so many.
-    pub(crate) fn took(&mut self, count: usize, now: Instant) {
+    /// A turn took so many, and may have left some to the next.
+    pub(crate) fn took(&mut self, count: usize, more: bool, now: Instant) {
         self.several = count >= SEVERAL;
         let quiet = now.saturating_duration_since(self.media) >= LULL;
         let period = if quiet { PERIOD_QUIET } else { PERIOD };
-        // A turn that has enough leaves the rest to the next.
-        self.next = if count >= TURN_DATAGRAMS_MAX { now } else { now + period };
+        self.next = if more { now } else { now + period };
     }
 }
 
@@ -91,9 +89,9 @@ mod tests {
         let mut patience = Patience::new(socket, start);
         assert!(patience.wakes() && patience.is_due(true, start) && patience.due().is_none());
         assert!(!patience.is_near(start), "it would be woken");
-        patience.took(SEVERAL - 1, start);
+        patience.took(SEVERAL - 1, false, start);
         assert!(patience.wakes() && patience.is_due(true, start));
-        patience.took(SEVERAL, start);
+        patience.took(SEVERAL, false, start);
         assert!(!patience.wakes() && !patience.is_due(false, start) && !patience.is_near(start));
         let next = patience.due().unwrap();
         assert_eq!(next, start + PERIOD);
@@ -101,15 +99,15 @@ mod tests {
         assert!(patience.is_near(next - EARLY));
         assert!(patience.is_due(false, next) && !patience.is_due(true, next), "media goes first");
         assert!(patience.is_due(true, next + PERIOD), "but not for ever");
-        patience.took(TURN_DATAGRAMS_MAX, next);
+        patience.took(SEVERAL, true, next);
         assert!(patience.is_due(false, next), "there may be more");
-        patience.took(0, next);
+        patience.took(0, false, next);
         assert!(patience.wakes());
         let later = start + LULL;
-        patience.took(SEVERAL, later);
+        patience.took(SEVERAL, false, later);
         assert_eq!(patience.due(), Some(later + PERIOD_QUIET));
         patience.note_media(later);
-        patience.took(SEVERAL, later);
+        patience.took(SEVERAL, false, later);
         assert_eq!(patience.due(), Some(later + PERIOD));
     }
 }

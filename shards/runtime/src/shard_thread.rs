@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use antipode_base::command::Command;
 use antipode_base::delays::Delays;
 use antipode_base::ids::{SessionId, ShardId};
-use antipode_base::limits::{SEND_AT, STATS_INTERVAL, TURN_DATAGRAMS_MAX};
+use antipode_base::limits::{STATS_INTERVAL, TURN_DATAGRAMS_MAX};
 use antipode_base::notice::{EndReason, Notice};
 use antipode_base::stats::ShardStats;
 use antipode_base::verdict::DropReason;
@@ -55,8 +55,7 @@ use crate::tcp::rings::ShardEnd;
 /// When a full socket is tried again. UDP frees its buffer as the card sends, within microseconds.
 const SEND_RETRY: Duration = Duration::from_millis(1);
 
-/// In the midst of a turn parcels are looked for behind so many outputs, some thirty microseconds apart,
-/// and urgent datagrams, which take a system call, behind each send.
+/// Outputs behind which parcels are looked for: some twenty microseconds of sealing.
 const PARCELS_EVERY: usize = 16;
 
 /// What is driven: [`Shard`], or a double in tests.
@@ -157,6 +156,9 @@ pub(crate) struct ShardThread<C> {
     patience: Option<Patience>,
     wiring: Wiring,
     received: RecvBatch,
+    /// What may wait, and the next of it: a turn may leave some to the next.
+    reports: RecvBatch,
+    report: usize,
     outbox: Outbox,
     /// Sessions that the core was told to open and has not ended; their keys are ours, so a fast
     /// hash would do, but this is touched twice in a session's life.
@@ -183,6 +185,8 @@ impl<C: Core> ShardThread<C> {
             core: birth(now),
             birth,
             received: RecvBatch::new(),
+            reports: RecvBatch::new(),
+            report: 0,
             outbox: Outbox::new(wiring.v6),
             wiring,
             open: HashSet::new(),
@@ -267,9 +271,9 @@ impl<C: Core> ShardThread<C> {
                 if !matches!(output, Output::Parcel(_)) {
                     self.wiring.port.flush();
                 }
-                self.give(output);
+                let sent = self.give(output);
                 if meanwhile < TURN_DATAGRAMS_MAX {
-                    meanwhile += self.look(now);
+                    meanwhile += self.look(sent, now);
                 }
             }
             if meanwhile == before {
@@ -278,34 +282,39 @@ impl<C: Core> ShardThread<C> {
         }
     }
 
-    /// Takes in what cannot wait for the turn's end. Where sound has just gone to all, that is sent at once.
-    fn look(&mut self, now: Instant) -> usize {
+    /// Takes in what cannot wait for the turn's end: behind each send, and parcels, for which no system
+    /// call is needed, in between. Where sound has just gone to all, that is sent at once.
+    fn look(&mut self, sent: bool, now: Instant) -> usize {
         if !self.heard.is_empty() && !self.core.has_sound() {
             self.send();
             self.note_heard();
         }
         self.given = self.given.wrapping_add(1);
         let mut taken = 0;
-        if self.given.is_multiple_of(PARCELS_EVERY) && self.wiring.port.has_parcels() {
+        let between = self.given.is_multiple_of(PARCELS_EVERY);
+        if (sent || between) && self.wiring.port.has_parcels() {
             taken += self.take_parcels(now);
         }
-        if self.given.is_multiple_of(SEND_AT) && self.wiring.pictures.is_some() {
+        if sent && self.wiring.pictures.is_some() {
             taken += self.take_datagrams(Class::Urgent, now);
         }
         taken
     }
 
-    fn give(&mut self, output: Output) {
+    /// Returns whether what waited to leave was sent.
+    fn give(&mut self, output: Output) -> bool {
         match output {
             Output::Transmit(transmit) if transmit.transport == Transport::Tcp => {
                 let taken = self.wiring.tcp.as_mut().is_some_and(|tcp| tcp.send(transmit));
                 self.tally.ring_full += u64::from(!taken);
             }
             Output::Transmit(transmit) => {
-                self.outbox.push(transmit);
-                if self.outbox.is_ripe() {
+                let ripe = self.outbox.is_ripe(&transmit);
+                if ripe {
                     self.send();
                 }
+                self.outbox.push(transmit);
+                return ripe;
             }
             Output::Parcel(Addressed { to, parcel }) => {
                 let taken = self.wiring.port.send(to, parcel).is_ok();
@@ -323,6 +332,7 @@ impl<C: Core> ShardThread<C> {
                 self.wiring.reporter.notice(notice);
             }
         }
+        false
     }
 
     /// After a panic: a new core, and the end of every session that the old one had.

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
+use antipode_base::limits::RECV_BATCH;
 use antipode_core::{Transmit, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -98,7 +99,7 @@ impl Receiver {
                 take(Datagram { source, local, bytes, arrived });
             }
         }
-        Ok(count == antipode_base::limits::RECV_BATCH)
+        Ok(count == RECV_BATCH)
     }
 }
 

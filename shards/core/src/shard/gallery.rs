@@ -156,28 +156,33 @@ impl Gallery {
         &mut self.shard
     }
 
-    /// Packets that come in, for whoever turns it himself.
-    pub fn feed(&mut self, packets: Vec<Packet>) {
+    /// Packets that come in now, for whoever turns it himself.
+    pub fn feed(&mut self, packets: &[Packet], now: Instant) {
+        self.now = now;
         for packet in packets {
-            assert!(self.shard.forward(packet), "the track is here");
-        }
-    }
-
-    /// One picture in one turn. Returns how many datagrams it became.
-    pub fn picture(&mut self, packets: &[Packet]) -> usize {
-        for packet in packets {
-            let packet = Packet { arrival: self.now, ..packet.clone() };
+            let packet = Packet { arrival: now, ..packet.clone() };
             assert!(self.shard.forward(packet), "the track is here");
         }
         self.viewers
             .iter_mut()
             .for_each(|viewer| viewer.got = viewer.got.wrapping_add(packets.len() as u16));
+    }
+
+    /// One picture in one turn. Returns how many datagrams it became.
+    pub fn picture(&mut self, packets: &[Packet]) -> usize {
+        self.feed(packets, self.now);
         self.turn()
     }
 
     /// Each viewer reports that all came, in one turn.
     pub fn reports(&mut self) {
-        for viewer in &mut self.viewers {
+        self.report(0..self.viewers.len());
+        self.turn();
+    }
+
+    /// Some of them do, for whoever turns it himself.
+    pub fn report(&mut self, viewers: std::ops::Range<usize>) {
+        for viewer in self.viewers.get_mut(viewers).unwrap_or_default() {
             let count = viewer.got.wrapping_sub(viewer.reported);
             if count == 0 {
                 continue;
@@ -194,7 +199,6 @@ impl Gallery {
             };
             self.shard.handle(Input::Datagram(datagram), self.now);
         }
-        self.turn();
     }
 
     /// Packets on which no viewer has reported yet.

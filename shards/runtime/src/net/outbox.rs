@@ -85,9 +85,11 @@ impl Outbox {
         self.queue.is_empty()
     }
 
-    /// Whether so many came since the last send that the next is due, whatever that could not send.
-    pub(crate) fn is_ripe(&self) -> bool {
-        self.fresh >= SEND_AT
+    /// Whether so many came since the last send that the next is due before this one, whatever that could not
+    /// send. What goes to the same peer waits for one another, since it may leave as one train.
+    pub(crate) fn is_ripe(&self, next: &Transmit) -> bool {
+        let last = self.queue.back().map(|last| last.destination);
+        self.fresh >= SEND_AT && (last != Some(next.destination) || self.fresh >= 2 * SEND_AT)
     }
 
     /// The counters.
@@ -300,18 +302,34 @@ mod tests {
 
     #[test]
     fn a_full_outbox_loses_its_oldest() {
-        let local = SocketAddr::from(([127, 0, 0, 1], 1));
         let mut outbox = Outbox::new(false);
-        for n in 0..OUTBOX_MAX + 3 {
-            outbox.push(Transmit {
-                transport: antipode_core::Transport::Udp,
-                local,
-                destination: local,
-                bytes: n.to_le_bytes().to_vec(),
-            });
-        }
+        (0..OUTBOX_MAX + 3).for_each(|n| outbox.push(numbered(n, 1)));
         assert_eq!(outbox.sent().dropped, 3);
-        assert!(outbox.is_ripe());
         assert_eq!(outbox.queue.front().unwrap().bytes, 3usize.to_le_bytes());
+    }
+
+    fn numbered(n: usize, port: u16) -> Transmit {
+        let local = SocketAddr::from(([127, 0, 0, 1], 1));
+        let destination = SocketAddr::from(([127, 0, 0, 1], port));
+        let bytes = n.to_le_bytes().to_vec();
+        Transmit { transport: antipode_core::Transport::Udp, local, destination, bytes }
+    }
+
+    #[test]
+    fn what_goes_to_one_peer_is_sent_together() {
+        let mut outbox = Outbox::new(false);
+        let ripe_at = |outbox: &mut Outbox, port: &dyn Fn(usize) -> u16| {
+            outbox.fresh = 0;
+            (0..).find(|n| {
+                let next = numbered(*n, port(*n));
+                let ripe = outbox.is_ripe(&next);
+                outbox.push(next);
+                ripe
+            })
+        };
+        assert_eq!(ripe_at(&mut outbox, &|n| n as u16), Some(SEND_AT));
+        let train = SEND_AT - 3;
+        assert_eq!(ripe_at(&mut outbox, &|n| (n / train) as u16), Some(2 * train));
+        assert_eq!(ripe_at(&mut outbox, &|_| 7), Some(2 * SEND_AT), "but not for ever");
     }
 }

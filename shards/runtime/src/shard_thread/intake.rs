@@ -14,6 +14,9 @@ use antipode_core::{Datagram, Input, Transport};
 use super::{Core, ShardThread};
 use crate::tcp::rings::Arrived;
 
+/// Reports between two looks for parcels: they take some twenty microseconds.
+const REPORTS_AT_ONCE: usize = 8;
+
 /// How far ahead of a message the core is told that it comes.
 const AHEAD: usize = 2;
 
@@ -35,30 +38,61 @@ impl<C: Core> ShardThread<C> {
         if !self.patience.as_ref().is_some_and(|patience| patience.is_due(urgent, now)) {
             return 0;
         }
-        let taken = self.take_datagrams(Class::Patient, now);
+        let (taken, more) = self.take_reports(now);
         if let Some(patience) = &mut self.patience {
-            patience.took(taken, now);
+            patience.took(taken, more, now);
         }
         taken
     }
 
-    /// Takes datagrams of one class until there are none or the turn has enough. Returns how many. The core
-    /// may panic meanwhile, so everything stays in its place.
+    /// Returns how many there were, and whether some are left to the next turn: parcels go first.
+    fn take_reports(&mut self, now: Instant) -> (usize, bool) {
+        let mut taken = 0;
+        loop {
+            while self.report < self.reports.len() {
+                let hurried =
+                    self.report.is_multiple_of(REPORTS_AT_ONCE) && self.wiring.port.has_parcels();
+                if taken >= TURN_DATAGRAMS_MAX || hurried && taken > 0 {
+                    return (taken, true);
+                }
+                self.core.expect(self.reports.peek(self.report + AHEAD));
+                self.report += 1;
+                taken += self.take_message(self.report - 1, Class::Patient, now);
+            }
+            let last = self.report < RECV_BATCH && taken > 0;
+            let Some(patience) = self.patience.as_ref().filter(|_| !last) else {
+                return (taken, false);
+            };
+            self.report = 0;
+            if let Err(error) = self.reports.recv(patience.socket.as_fd()) {
+                self.note_refusal(&error);
+                return (taken, false);
+            }
+            (0..AHEAD).for_each(|index| self.core.expect(self.reports.peek(index)));
+        }
+    }
+
+    /// An error was waiting in the socket and is taken with this call.
+    fn note_refusal(&self, error: &io::Error) {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            tracing::debug!(shard = %self.me, %error, "receiving");
+        }
+    }
+
+    /// Takes datagrams of a class that does not wait until there are none or the turn has enough. Returns how
+    /// many. The core may panic meanwhile, so everything stays in its place.
     pub(super) fn take_datagrams(&mut self, class: Class, now: Instant) -> usize {
         let mut taken = 0;
         while taken < TURN_DATAGRAMS_MAX {
             let socket = match class {
-                Class::Urgent => Some(&self.wiring.socket),
                 Class::Pictures => self.wiring.pictures.as_ref(),
-                Class::Patient => self.patience.as_ref().map(|patience| &patience.socket),
+                _ => Some(&self.wiring.socket),
             };
             let Some(socket) = socket else { break };
             let messages = match self.received.recv(socket.as_fd()) {
                 Ok(messages) => messages,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // It was waiting in the socket and is taken with this call.
                 Err(error) => {
-                    tracing::debug!(shard = %self.me, %error, "receiving");
+                    self.note_refusal(&error);
                     break;
                 }
             };
@@ -76,7 +110,8 @@ impl<C: Core> ShardThread<C> {
 
     /// Hands on the datagrams that the kernel joined into one message. Returns how many.
     fn take_message(&mut self, index: usize, class: Class, now: Instant) -> usize {
-        let Some(message) = self.received.message(index) else { return 0 };
+        let batch = if class == Class::Patient { &self.reports } else { &self.received };
+        let Some(message) = batch.message(index) else { return 0 };
         let unknown = if message.source.is_ipv4() { UNKNOWN_V4 } else { UNKNOWN_V6 };
         let local = self.wiring.locals.known_as(message.local.unwrap_or(unknown));
         let mut taken = 0;

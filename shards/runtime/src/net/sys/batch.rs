@@ -117,6 +117,11 @@ impl RecvBatch {
         Ok(self.filled)
     }
 
+    /// Messages of the last [`RecvBatch::recv`].
+    pub(crate) fn len(&self) -> usize {
+        self.filled
+    }
+
     /// Message `index` of the last [`RecvBatch::recv`]. `None`: there is none, or its source is no
     /// IP address.
     pub(crate) fn message(&self, index: usize) -> Option<Received<'_>> {
