@@ -1,14 +1,13 @@
 //! The socket for what may wait: viewers' reports.
 //!
-//! Each viewer sends some twenty of them a second, and to be woken by one costs more than to take it in: 38
-//! µs of CPU in a virtual machine. While they are few they wake the shard like everything else. Once
-//! several come within a [`PERIOD`], the shard looks for them itself, once in a period: behind media if any
-//! comes by then, since it is awake.
+//! Each viewer sends some twenty of them a second, and to be woken by one costs more than to take it in:
+//! 38 µs of CPU in a virtual machine. While they are few they wake the shard like everything else. Once
+//! several come within a [`PERIOD`], the shard looks for them itself, once in a period, and after media:
 //!
 //! ```text
-//!   media         |            |              each wakes
 //!   reports    . . ... .. . ....  . .. ...  .
-//!   looks          |            |        |
+//!   looks      |         |         |         |
+//!   media         |||        ||  |||             each wakes
 //! ```
 //!
 //! Nothing is lost by it but up to a period: when a report came, the kernel has written down. A shard without
@@ -48,11 +47,6 @@ impl Patience {
         !self.several
     }
 
-    /// Whether a shard that has nothing else to do is to look now instead of being woken for it soon.
-    pub(crate) fn is_near(&self, now: Instant) -> bool {
-        self.several && self.is_due(false, now)
-    }
-
     /// When it is to be looked at, at the latest; `None`: when it wakes.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.several.then_some(self.next)
@@ -88,15 +82,13 @@ mod tests {
         let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
         let mut patience = Patience::new(socket, start);
         assert!(patience.wakes() && patience.is_due(true, start) && patience.due().is_none());
-        assert!(!patience.is_near(start), "it would be woken");
         patience.took(SEVERAL - 1, false, start);
         assert!(patience.wakes() && patience.is_due(true, start));
         patience.took(SEVERAL, false, start);
-        assert!(!patience.wakes() && !patience.is_due(false, start) && !patience.is_near(start));
+        assert!(!patience.wakes() && !patience.is_due(false, start));
         let next = patience.due().unwrap();
         assert_eq!(next, start + PERIOD);
         assert!(patience.is_due(false, next - EARLY), "it is awake anyway");
-        assert!(patience.is_near(next - EARLY));
         assert!(patience.is_due(false, next) && !patience.is_due(true, next), "media goes first");
         assert!(patience.is_due(true, next + PERIOD), "but not for ever");
         patience.took(SEVERAL, true, next);

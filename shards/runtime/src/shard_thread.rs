@@ -366,11 +366,6 @@ impl<C: Core> ShardThread<C> {
         at
     }
 
-    /// Whether the next turn is to follow at once, to take what may wait before the shard sleeps.
-    pub(crate) fn looks_first(&self, now: Instant) -> bool {
-        self.patience.as_ref().is_some_and(|patience| patience.is_near(now))
-    }
-
     /// Whether what may wait is to wake the shard all the same.
     pub(crate) fn is_patience_over(&self) -> bool {
         self.patience.as_ref().is_none_or(Patience::wakes)

@@ -72,7 +72,7 @@ pub(crate) async fn drive<C: Core>(
     while !stop.is_stopped() {
         let turn = shard.turn();
         let rest = rhythm.rest(turn, turn.now.elapsed());
-        if rest == Rest::Skip || shard.looks_first(turn.now) {
+        if rest == Rest::Skip {
             continue;
         }
         if shard.fall_asleep() && !stop.is_stopped() {
