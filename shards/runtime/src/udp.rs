@@ -7,7 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use antipode_base::limits::RECV_BATCH;
 use antipode_core::{Transmit, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -99,7 +98,7 @@ impl Receiver {
                 take(Datagram { source, local, bytes, arrived });
             }
         }
-        Ok(count == RECV_BATCH)
+        Ok(count == antipode_base::limits::RECV_BATCH)
     }
 }
 

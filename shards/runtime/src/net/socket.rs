@@ -33,9 +33,10 @@ impl Group {
 
     /// Opens two more for each shard. Until a program steers, the kernel spreads datagrams over all.
     pub(crate) fn open_apart(&mut self) -> io::Result<()> {
-        let open = || self.sockets.iter().map(|_| open_one(self.address)).collect();
-        let (patient, pictures) = (io::Result::<Vec<_>>::from(open())?, open()?);
-        (self.patient, self.pictures) = (patient, pictures);
+        let open = || -> io::Result<Vec<Socket>> {
+            self.sockets.iter().map(|_| open_one(self.address)).collect()
+        };
+        (self.patient, self.pictures) = (open()?, open()?);
         Ok(())
     }
 

@@ -85,8 +85,10 @@ impl<C: Core> ShardThread<C> {
         let mut taken = 0;
         while taken < TURN_DATAGRAMS_MAX {
             let socket = match class {
+                Class::Urgent => Some(&self.wiring.socket),
                 Class::Pictures => self.wiring.pictures.as_ref(),
-                _ => Some(&self.wiring.socket),
+                // Those have a batch of their own.
+                Class::Patient => None,
             };
             let Some(socket) = socket else { break };
             let messages = match self.received.recv(socket.as_fd()) {

@@ -20,7 +20,7 @@ const COPIES: usize = 200;
 const AFTER: usize = 60;
 
 /// The last of them takes so long.
-const LONG: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_millis(150);
 
 /// Gives a picture out many times, and sound once and first, as the real one does.
 struct Hall {
@@ -116,7 +116,7 @@ fn sound_and_parcels_are_taken_in_the_midst_of_pictures() {
     assert!((AFTER..AFTER + 20).contains(&parcel_at), "behind {parcel_at} packets");
     // Sound was not held for as long as the picture.
     let counts = stats.held.counts();
-    let short = counts.iter().zip(BOUNDS_US).filter(|(_, bound)| *bound <= 20_000);
+    let short = counts.iter().zip(BOUNDS_US).filter(|(_, bound)| *bound <= 100_000);
     let short: u64 = short.map(|(count, _)| *count).sum();
     assert_eq!((short, counts.iter().sum()), (1, 2), "{counts:?}");
 }
