@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use antipode_base::ids::{IdMap, ShardId, TrackId};
 use antipode_base::media::{Kind, Layer};
+use antipode_base::near;
 use antipode_base::verdict::{DropReason, Drops, Verdict};
 use antipode_relay::packet::Packet;
 
@@ -16,6 +17,9 @@ use super::microphones::Microphones;
 use super::rewriter::Rewrite;
 use super::subscription::{LayerSet, Subscription};
 use super::track::Track;
+
+/// So many viewers before its turn a subscription is asked for, which says where the rest of a viewer lies.
+const AHEAD: usize = 6;
 
 /// Where viewers' packets go. Implemented by the shard; by a list in tests.
 pub(crate) trait Sink {
@@ -149,6 +153,8 @@ impl Fabric {
         let chosen = track.fresh.get(*packet).is_some_and(|fresh| fresh.choice.is_some());
         let behind = if chosen { *packet + 1 } else { *until };
         let fresh = track.fresh.get(*packet..behind).unwrap_or_default();
+        let (skip, count) = if *viewer == 0 { (0, AHEAD) } else { (*viewer + AHEAD - 1, 1) };
+        track.viewers.iter().skip(skip).take(count).for_each(near::fetch);
         for ahead in [3, 2, 1] {
             if let Some(Subscription { session, slot, .. }) = track.viewers.get(*viewer + ahead) {
                 sink.expect(*session, *slot, ahead);
