@@ -61,6 +61,7 @@ impl Session {
         near::fetch(&self.pacer);
         self.codecs.fetch();
         near::fetch(&self.deadline);
+        near::fetch(&self.pace_at);
     }
 
     /// And what lies behind that.
