@@ -69,6 +69,10 @@ pub(crate) trait Core {
     fn has_sound(&self) -> bool {
         false
     }
+    /// Whether something of what came is to wait for more.
+    fn holds_back(&self) -> bool {
+        false
+    }
     fn reuse(&mut self, buffer: Vec<u8>);
     fn deadline(&self) -> Option<Instant>;
     fn stats(&self) -> ShardStats;
@@ -89,6 +93,9 @@ impl Core for Shard {
     }
     fn has_sound(&self) -> bool {
         Shard::has_sound(self)
+    }
+    fn holds_back(&self) -> bool {
+        Shard::holds_back(self)
     }
     fn reuse(&mut self, buffer: Vec<u8>) {
         Shard::reuse(self, buffer);
@@ -225,10 +232,12 @@ impl<C: Core> ShardThread<C> {
         self.outbox.send(self.wiring.socket.as_fd(), source_of, |buffer| core.reuse(buffer));
     }
 
-    /// How long this turn's media was here, once it has left.
+    /// How long the media of this turn was here, once all of it has left.
     fn note_held(&mut self) {
         self.note_heard();
-        note(&mut self.arrived, &mut self.held);
+        if !self.core.holds_back() {
+            note(&mut self.arrived, &mut self.held);
+        }
     }
 
     fn note_heard(&mut self) {

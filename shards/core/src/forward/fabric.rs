@@ -1,16 +1,16 @@
 //! All tracks of a shard, and the fan-out loop.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use antipode_base::ids::{IdMap, ShardId, TrackId};
-use antipode_base::media::{Kind, Layer};
+use antipode_base::media::Layer;
 use antipode_base::near;
 use antipode_base::verdict::{DropReason, Drops, Verdict};
 use antipode_relay::packet::Packet;
 
+use super::due::Due;
 use super::fresh::{Fresh, level};
 use super::loudest::LookBack;
 use super::microphones::Microphones;
@@ -69,33 +69,6 @@ impl Cursor {
     }
 }
 
-/// Tracks with packets that not all viewers have been offered.
-#[derive(Debug, Default)]
-struct Due {
-    sound: VecDeque<TrackId>,
-    pictures: VecDeque<TrackId>,
-}
-
-impl Due {
-    fn push(&mut self, kind: Kind, id: TrackId) {
-        match kind {
-            Kind::Audio => self.sound.push_back(id),
-            Kind::Video => self.pictures.push_back(id),
-        }
-    }
-
-    /// Sound before pictures, and in the midst of them.
-    fn first(&self) -> Option<TrackId> {
-        self.sound.front().or(self.pictures.front()).copied()
-    }
-
-    fn pop(&mut self) {
-        if self.sound.pop_front().is_none() {
-            self.pictures.pop_front();
-        }
-    }
-}
-
 /// One step of the fan-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -126,10 +99,12 @@ impl Fabric {
         let active = track.note_arrival(&packet);
         track.shards(packet.layer).for_each(|shard| to_shard(shard, &packet));
         let choice = self.microphones.choose(track, &packet);
-        if track.fresh.is_empty() {
-            self.due.push(track.kind, packet.track);
+        let (id, part) = (packet.track, track.awaits_rest(&packet));
+        track.fresh.push(Fresh { packet, active, choice, part, padding: 0 });
+        match &track.fresh[..] {
+            [_] => self.due.push(track.kind, id, &track.fresh),
+            fresh => self.due.more(id, fresh),
         }
-        track.fresh.push(Fresh { packet, active, choice, padding: 0 });
         true
     }
 
@@ -177,14 +152,24 @@ impl Fabric {
         self.due.pop();
         let fanned = track.end_fan_out();
         if !track.fresh.is_empty() {
-            self.due.push(track.kind, id);
+            self.due.push(track.kind, id, &track.fresh);
         }
         Some(Step::Done(id, fanned))
     }
 
     /// Whether any sound is due.
     pub(crate) fn has_sound(&self) -> bool {
-        !self.due.sound.is_empty()
+        self.due.has_sound()
+    }
+
+    /// Parts of pictures that have waited long enough for the rest are due; all of them without `now`.
+    pub(crate) fn release(&mut self, now: Option<Instant>) {
+        self.due.release(now);
+    }
+
+    /// When that is to be called next.
+    pub(crate) fn release_at(&self) -> Option<Instant> {
+        self.due.release_at()
     }
 
     /// Gives a viewer that begins now what came since the last keyframe. Returns how much that was.
@@ -270,7 +255,7 @@ fn offer(
     drops: &mut Drops,
     sink: &mut impl Sink,
 ) {
-    let Fresh { packet, active, choice, padding } = fresh;
+    let Fresh { packet, active, choice, padding, .. } = fresh;
     if let (Some(choice), Some(listener)) = (choice, viewer.listener) {
         if !choice.audience.includes(listener) {
             return drops.count(viewer.leave_out());

@@ -16,6 +16,8 @@ pub(crate) struct Fresh {
     pub(crate) active: LayerSet,
     /// Who is due it; `None`: whoever views its track.
     pub(crate) choice: Option<Decision>,
+    /// The rest of its picture is about to come.
+    pub(crate) part: bool,
     /// Bytes that make it as long as its neighbours.
     pub(crate) padding: u8,
 }
@@ -78,6 +80,7 @@ mod tests {
                 },
                 active: LayerSet::default(),
                 choice: None,
+                part: false,
                 padding: 0,
             };
             let mut fresh: Vec<Fresh> = packets.iter().map(it).collect();

@@ -6,6 +6,7 @@
 
 pub(crate) mod allocation;
 mod cache;
+mod due;
 mod fabric;
 mod fresh;
 mod keyframes;

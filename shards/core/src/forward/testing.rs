@@ -39,6 +39,7 @@ pub(crate) fn forward(
     sink: &mut impl Sink,
 ) -> Option<Fanned> {
     fabric.take_in(packet.clone(), |_, _| {}).then_some(())?;
+    fabric.release(None);
     loop {
         if let Step::Done(_, fanned) = fabric.fan_out(drops, sink)? {
             return Some(fanned);

@@ -9,6 +9,7 @@ use antipode_base::media::{Kind, Layer};
 use antipode_relay::packet::Packet;
 
 use super::cache::Cache;
+use super::due::REST_MAX;
 use super::fabric::{Cursor, Fanned};
 use super::fresh::Fresh;
 use super::keyframes::KeyframeGate;
@@ -89,6 +90,8 @@ struct Arrived {
     timestamp: u32,
     /// Mean time between two pictures.
     gap: Duration,
+    /// Whether the last two packets of one picture came so far apart that the sender spreads them.
+    spread: bool,
 }
 
 impl Arrived {
@@ -98,6 +101,8 @@ impl Arrived {
         {
             let gap = packet.arrival.saturating_duration_since(last);
             self.gap = (self.gap * 7 + gap.min(LAYER_SILENCE)) / 8;
+        } else if let Some(last) = self.last {
+            self.spread = packet.arrival.saturating_duration_since(last) > REST_MAX;
         }
         self.timestamp = packet.timestamp;
         self.last = Some(packet.arrival);
@@ -272,5 +277,11 @@ impl Track {
             self.cache.keep(packet);
         }
         self.active(packet.arrival)
+    }
+
+    /// Whether the rest of a picture is about to come, of which this is a part: its last packet has the
+    /// marker (RFC 7741 §4.1, RFC 6184 §5.1, RFC 9628 §4.1).
+    pub(super) fn awaits_rest(&self, packet: &Packet) -> bool {
+        self.kind == Kind::Video && !packet.marker && !self.arrived[packet.layer.index()].spread
     }
 }

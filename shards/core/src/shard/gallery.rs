@@ -293,7 +293,8 @@ mod tests {
             assert!(gallery.shard.forward(Packet { keyframe, arrival: gallery.now, ..packet }));
         }
         gallery.shard.handle(Input::Command(tune(false)), gallery.now);
-        let last = Packet { ext_seq: 5, keyframe: false, arrival: gallery.now, ..keyframe };
+        let arrival = gallery.now;
+        let last = Packet { ext_seq: 5, keyframe: false, marker: true, arrival, ..keyframe };
         assert!(gallery.shard.forward(last));
         gallery.shard.flush(gallery.now);
         let mut heads = Vec::new();

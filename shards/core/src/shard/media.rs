@@ -114,9 +114,15 @@ impl Shard {
         true
     }
 
-    /// Fans out all that came with this turn so far.
+    /// Fans out all that came so far.
     pub(super) fn catch_up(&mut self, now: Instant) {
-        while self.fan_out(now) {}
+        loop {
+            // What came in the midst of a picture may wait for its rest behind that.
+            self.fabric.release(None);
+            if !self.fan_out(now) {
+                return;
+            }
+        }
     }
 
     /// Ends sessions whose packets a defect of ours kept from being sealed. At the turn's end, since whoever

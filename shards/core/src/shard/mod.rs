@@ -163,6 +163,7 @@ impl Shard {
                 Reason::Levels => self.levels_due(now),
             }
         }
+        self.fabric.release(Some(now));
         self.ending = Ending { now: Some(now), next: 0, until: 0, passes: PASSES };
     }
 
@@ -220,7 +221,12 @@ impl Shard {
 
     /// When to call [`Shard::flush`] again if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        self.timers.next()
+        [self.timers.next(), self.fabric.release_at()].into_iter().flatten().min()
+    }
+
+    /// Whether parts of pictures wait for the rest.
+    pub fn holds_back(&self) -> bool {
+        self.fabric.release_at().is_some()
     }
 
     /// The counters; those of the runtime (turns, trains, depths, sent bytes) are left at 0.

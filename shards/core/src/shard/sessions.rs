@@ -206,6 +206,8 @@ impl Shard {
     /// none. Each gets what came since a keyframe, so what was sealed for one is to leave before the next.
     pub(super) fn begin_next(&mut self, now: Instant) -> bool {
         let Some((key, id, track)) = self.beginners.pop_front() else { return false };
+        // It gets what is kept, and that is to have gone to the others.
+        self.catch_up(now);
         self.begin(key, id, track, now);
         true
     }

@@ -1,5 +1,7 @@
 //! Fan-out where something is in the way.
 
+use std::time::Duration;
+
 use super::*;
 use antipode_base::ids::RoomId;
 use antipode_base::media::Kind;
@@ -82,7 +84,7 @@ fn each_viewer_gets_all_at_once_and_sound_goes_first() {
         }
     }
     for (ext_seq, track) in [(1, gone), (1, camera), (2, camera), (1, microphone)] {
-        assert!(fabric.take_in(Packet { track, ..packet(ext_seq, 0) }, |_, _| {}));
+        assert!(fabric.take_in(Packet { track, marker: true, ..packet(ext_seq, 0) }, |_, _| {}));
     }
     fabric.remove(gone);
     let mut order = Order::default();
@@ -121,7 +123,7 @@ fn sound_that_comes_in_the_midst_of_pictures_goes_first() {
     let (mut fabric, [camera, microphone]) = stage(3);
     let (mut drops, mut order) = (Drops::default(), Order::default());
     let come = |fabric: &mut Fabric, track, ext_seq| {
-        assert!(fabric.take_in(Packet { track, ..packet(ext_seq, 0) }, |_, _| {}));
+        assert!(fabric.take_in(Packet { track, marker: true, ..packet(ext_seq, 0) }, |_, _| {}));
     };
     come(&mut fabric, camera, 1);
     assert_eq!(fabric.fan_out(&mut drops, &mut order), Some(Step::Served));
@@ -137,8 +139,8 @@ fn sound_that_comes_in_the_midst_of_pictures_goes_first() {
     assert_eq!(order.0, want);
 }
 
-/// Packets come and viewers come and go at any step: each gets, once and in order, all that came while it
-/// was there.
+/// Packets come, parts of pictures among them, and viewers come and go at any step: each gets, once and in
+/// order, all that came while it was there.
 #[test]
 fn whatever_happens_in_the_midst_nobody_misses_anything_or_gets_it_twice() {
     for seed in 0..300_u64 {
@@ -158,7 +160,8 @@ fn whatever_happens_in_the_midst_nobody_misses_anything_or_gets_it_twice() {
                 which @ (0 | 1) => {
                     let which = which as usize;
                     came[which] += 1;
-                    let it = Packet { track: tracks[which], ..packet(came[which], 0) };
+                    let (track, marker) = (tracks[which], below(3) == 0);
+                    let it = Packet { track, marker, ..packet(came[which], 0) };
                     assert!(fabric.take_in(it, |_, _| {}));
                 }
                 2 if below(4) == 0 => {
@@ -177,10 +180,14 @@ fn whatever_happens_in_the_midst_nobody_misses_anything_or_gets_it_twice() {
                     }
                     viewers.push((session, came.map(|last| last + 1), true));
                 }
+                4 if below(8) == 0 => fabric.release(None),
                 _ => drop(fabric.fan_out(&mut drops, &mut order)),
             }
         }
-        while fabric.fan_out(&mut drops, &mut order).is_some() {}
+        for _ in 0..2 {
+            fabric.release(None);
+            while fabric.fan_out(&mut drops, &mut order).is_some() {}
+        }
         for (session, from, present) in viewers {
             for (index, track) in tracks.into_iter().enumerate() {
                 let of = order.0.iter().filter(|(who, what, _)| (*who, *what) == (session, track));
@@ -194,4 +201,74 @@ fn whatever_happens_in_the_midst_nobody_misses_anything_or_gets_it_twice() {
             }
         }
     }
+}
+
+#[test]
+fn a_picture_waits_for_its_rest() {
+    let (mut fabric, [camera, microphone]) = stage(2);
+    let start = Instant::now();
+    let at = |micros| start + Duration::from_micros(micros);
+    let come = |fabric: &mut Fabric, track, micros, marker| {
+        let it = Packet { track, marker, arrival: at(micros), ..packet(micros, 0) };
+        assert!(fabric.take_in(it, |_, _| {}));
+    };
+    // So many packets leave: of two viewers each.
+    let leave = |fabric: &mut Fabric| {
+        let mut order = Order::default();
+        while fabric.fan_out(&mut Drops::default(), &mut order).is_some() {}
+        order.0.len() / 2
+    };
+    come(&mut fabric, camera, 1, false);
+    come(&mut fabric, microphone, 1, false);
+    assert_eq!(leave(&mut fabric), 1, "sound waits for nothing");
+    come(&mut fabric, camera, 100, true);
+    assert_eq!((leave(&mut fabric), fabric.release_at()), (2, None), "its last packet came");
+
+    come(&mut fabric, camera, 200, false);
+    come(&mut fabric, camera, 400, false);
+    assert_eq!(fabric.release_at(), Some(at(450)));
+    fabric.release(Some(at(449)));
+    assert_eq!(leave(&mut fabric), 0);
+    fabric.release(Some(at(450)));
+    assert_eq!((leave(&mut fabric), fabric.release_at()), (2, None), "it has waited long enough");
+
+    (501..=532).for_each(|micros| come(&mut fabric, camera, micros, false));
+    assert_eq!((leave(&mut fabric), fabric.release_at()), (32, None), "that is a train of its own");
+
+    // One that spreads them, until two come together again.
+    for (micros, parts) in [(700, 1), (710, 1), (961, 0)] {
+        come(&mut fabric, camera, micros, false);
+        assert_eq!(fabric.release_at().iter().count(), parts, "{micros}");
+    }
+    assert_eq!(leave(&mut fabric), 3);
+    for (micros, leaving) in [(1_400, 1), (1_410, 0)] {
+        come(&mut fabric, camera, micros, false);
+        assert_eq!(leave(&mut fabric), leaving, "{micros}");
+    }
+    fabric.release(None);
+    assert_eq!(leave(&mut fabric), 1);
+
+    come(&mut fabric, camera, 1_420, false);
+    fabric.remove(camera);
+    fabric.release(None);
+    assert_eq!((leave(&mut fabric), fabric.release_at()), (0, None));
+}
+
+#[test]
+fn what_comes_in_the_midst_of_a_picture_may_be_a_part_of_the_next() {
+    let (mut fabric, [camera, _]) = stage(2);
+    let (mut drops, mut order) = (Drops::default(), Order::default());
+    let come = |fabric: &mut Fabric, ext_seq, marker| {
+        let it = Packet { track: camera, marker, ..packet(ext_seq, 0) };
+        assert!(fabric.take_in(it, |_, _| {}));
+    };
+    come(&mut fabric, 1, true);
+    assert_eq!(fabric.fan_out(&mut drops, &mut order), Some(Step::Served));
+    come(&mut fabric, 2, false);
+    while fabric.fan_out(&mut drops, &mut order).is_some() {}
+    assert_eq!((order.0.len(), fabric.release_at().is_some()), (2, true));
+    come(&mut fabric, 3, true);
+    while fabric.fan_out(&mut drops, &mut order).is_some() {}
+    let seen = |session| [2, 3].map(|ext_seq| (session, camera, ext_seq)).to_vec();
+    assert_eq!(order.0[2..], [seen(1), seen(2)].concat());
 }

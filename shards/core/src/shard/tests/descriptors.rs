@@ -93,6 +93,8 @@ fn send(scene: &mut Scene, seq: u64, picture: u32, descriptor: &[u8]) {
     let write = RtpWrite::new(pt, seq.into(), picture * 3_000, scene.now, [0x10, 7]);
     stream.write_rtp(write.ext_vals(values));
     scene.settle();
+    // Without a marker the rest of a picture is waited for.
+    scene.pass(Duration::from_millis(1));
 }
 
 /// The descriptors that the viewer got.
