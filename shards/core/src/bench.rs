@@ -55,6 +55,7 @@ impl Fanout {
     /// Decides and rewrites for every viewer; returns how many would get it.
     pub fn forward(&mut self, packet: &Packet) -> usize {
         self.fabric.take_in(packet.clone(), |_, _| {});
+        self.fabric.release(None);
         loop {
             match self.fabric.fan_out(&mut self.drops, &mut Nowhere) {
                 Some(Step::Served) => {}
