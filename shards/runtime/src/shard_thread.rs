@@ -69,9 +69,9 @@ pub(crate) trait Core {
     fn has_sound(&self) -> bool {
         false
     }
-    /// Whether something of what came is to wait for more.
-    fn holds_back(&self) -> bool {
-        false
+    /// What came before that has left, at a turn's end; `None`: everything has.
+    fn holds_since(&self) -> Option<Instant> {
+        None
     }
     fn reuse(&mut self, buffer: Vec<u8>);
     fn deadline(&self) -> Option<Instant>;
@@ -94,8 +94,8 @@ impl Core for Shard {
     fn has_sound(&self) -> bool {
         Shard::has_sound(self)
     }
-    fn holds_back(&self) -> bool {
-        Shard::holds_back(self)
+    fn holds_since(&self) -> Option<Instant> {
+        Shard::holds_since(self)
     }
     fn reuse(&mut self, buffer: Vec<u8>) {
         Shard::reuse(self, buffer);
@@ -232,16 +232,14 @@ impl<C: Core> ShardThread<C> {
         self.outbox.send(self.wiring.socket.as_fd(), source_of, |buffer| core.reuse(buffer));
     }
 
-    /// How long the media of this turn was here, once all of it has left.
+    /// How long the media that has left was here.
     fn note_held(&mut self) {
         self.note_heard();
-        if !self.core.holds_back() {
-            note(&mut self.arrived, &mut self.held);
-        }
+        note(&mut self.arrived, self.core.holds_since(), &mut self.held);
     }
 
     fn note_heard(&mut self) {
-        note(&mut self.heard, &mut self.held);
+        note(&mut self.heard, None, &mut self.held);
     }
 
     /// The part of a turn in which the core runs.
@@ -421,11 +419,12 @@ impl<C: Core> ShardThread<C> {
     }
 }
 
-/// Adds how long ago they were.
-fn note(arrived: &mut Vec<Instant>, held: &mut Delays) {
+/// Takes those from before `since` and adds how long ago they were.
+fn note(arrived: &mut Vec<Instant>, since: Option<Instant>, held: &mut Delays) {
     if !arrived.is_empty() {
         let now = Instant::now();
-        for arrived in arrived.drain(..) {
+        let left = |it: &mut Instant| since.is_none_or(|since| *it < since);
+        for arrived in arrived.extract_if(.., left) {
             held.add(now.saturating_duration_since(arrived), 1);
         }
     }

@@ -65,6 +65,11 @@ impl Due {
         self.parts.front().map(|(_, until)| *until)
     }
 
+    /// Since when the first of them waits.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.release_at().map(|until| until - REST_MAX)
+    }
+
     /// The next track; parts that wait are left out.
     pub(super) fn first(&self) -> Option<TrackId> {
         self.sound.front().or(self.pictures.front()).copied()

@@ -172,6 +172,11 @@ impl Fabric {
         self.due.release_at()
     }
 
+    /// What came before has been offered to all; `None`: so has everything.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        self.due.waits_since()
+    }
+
     /// Gives a viewer that begins now what came since the last keyframe. Returns how much that was.
     pub(crate) fn begin(
         &mut self,

@@ -224,9 +224,10 @@ impl Shard {
         [self.timers.next(), self.fabric.release_at()].into_iter().flatten().min()
     }
 
-    /// Whether parts of pictures wait for the rest.
-    pub fn holds_back(&self) -> bool {
-        self.fabric.release_at().is_some()
+    /// Since when parts of pictures wait for the rest. Once [`Shard::poll`] has no more, what came before
+    /// that has left; `None`: everything has.
+    pub fn holds_since(&self) -> Option<Instant> {
+        self.fabric.waits_since()
     }
 
     /// The counters; those of the runtime (turns, trains, depths, sent bytes) are left at 0.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use antipode_base::delays::BOUNDS_US;
+use antipode_base::delays::{BOUNDS_US, Delays};
 use antipode_base::ids::ShardId;
 use antipode_base::stats::ShardStats;
 use antipode_core::{Input, Output, Transmit, Transport};
@@ -119,4 +119,20 @@ fn sound_and_parcels_are_taken_in_the_midst_of_pictures() {
     let short = counts.iter().zip(BOUNDS_US).filter(|(_, bound)| *bound <= 100_000);
     let short: u64 = short.map(|(count, _)| *count).sum();
     assert_eq!((short, counts.iter().sum()), (1, 2), "{counts:?}");
+}
+
+#[test]
+fn how_long_media_was_here_is_told_when_it_has_left() {
+    let now = Instant::now();
+    let ago = |ms| now - Duration::from_millis(ms);
+    let (mut arrived, mut held) = (vec![ago(3), ago(1), ago(2)], Delays::default());
+    super::note(&mut arrived, Some(ago(2)), &mut held);
+    assert_eq!(
+        (held.counts().iter().sum(), &arrived[..]),
+        (1_u64, &[ago(1), ago(2)][..]),
+        "two wait"
+    );
+    super::note(&mut arrived, None, &mut held);
+    assert_eq!((held.counts().iter().sum(), arrived.len()), (3_u64, 0));
+    assert!(held.sum_us() >= 6_000);
 }

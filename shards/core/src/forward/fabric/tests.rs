@@ -226,7 +226,7 @@ fn a_picture_waits_for_its_rest() {
 
     come(&mut fabric, camera, 200, false);
     come(&mut fabric, camera, 400, false);
-    assert_eq!(fabric.release_at(), Some(at(450)));
+    assert_eq!((fabric.waits_since(), fabric.release_at()), (Some(at(200)), Some(at(450))));
     fabric.release(Some(at(449)));
     assert_eq!(leave(&mut fabric), 0);
     fabric.release(Some(at(450)));
