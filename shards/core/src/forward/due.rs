@@ -50,14 +50,17 @@ impl Due {
         }
     }
 
-    /// Parts that have waited long enough wait no longer; all of them without `now`.
-    pub(super) fn release(&mut self, now: Option<Instant>) {
+    /// Parts that have waited long enough wait no longer; all of them without `now`. Returns whether there
+    /// were any.
+    pub(super) fn release(&mut self, now: Option<Instant>) -> bool {
+        let before = self.parts.len();
         while let Some((id, until)) = self.parts.front()
             && now.is_none_or(|now| *until <= now)
         {
             self.pictures.push_back(*id);
             self.parts.pop_front();
         }
+        self.parts.len() < before
     }
 
     /// When the next part has waited long enough.

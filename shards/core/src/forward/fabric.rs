@@ -128,8 +128,8 @@ impl Fabric {
         let chosen = track.fresh.get(*packet).is_some_and(|fresh| fresh.choice.is_some());
         let behind = if chosen { *packet + 1 } else { *until };
         let fresh = track.fresh.get(*packet..behind).unwrap_or_default();
-        let (skip, count) = if *viewer == 0 { (0, AHEAD) } else { (*viewer + AHEAD - 1, 1) };
-        track.viewers.iter().skip(skip).take(count).for_each(near::fetch);
+        let soon = if *viewer == 0 { 0 } else { *viewer + AHEAD }..=*viewer + AHEAD;
+        soon.map_while(|viewer| track.viewers.get(viewer)).for_each(near::fetch);
         for ahead in [3, 2, 1] {
             if let Some(Subscription { session, slot, .. }) = track.viewers.get(*viewer + ahead) {
                 sink.expect(*session, *slot, ahead);
@@ -163,8 +163,9 @@ impl Fabric {
     }
 
     /// Parts of pictures that have waited long enough for the rest are due; all of them without `now`.
-    pub(crate) fn release(&mut self, now: Option<Instant>) {
-        self.due.release(now);
+    /// Returns whether there were any.
+    pub(crate) fn release(&mut self, now: Option<Instant>) -> bool {
+        self.due.release(now)
     }
 
     /// When that is to be called next.

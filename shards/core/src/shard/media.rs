@@ -116,13 +116,7 @@ impl Shard {
 
     /// Fans out all that came so far.
     pub(super) fn catch_up(&mut self, now: Instant) {
-        loop {
-            // What came in the midst of a picture may wait for its rest behind that.
-            self.fabric.release(None);
-            if !self.fan_out(now) {
-                return;
-            }
-        }
+        while self.fabric.release(None) || self.fan_out(now) {}
     }
 
     /// Ends sessions whose packets a defect of ours kept from being sealed. At the turn's end, since whoever
