@@ -1,4 +1,4 @@
-//! What came in with a turn, until its end.
+//! What came in, until all viewers have been offered it.
 
 use antipode_base::limits::{LAYERS_MAX, LEVEL_PADDING_MAX};
 use antipode_base::media::Kind;
@@ -7,7 +7,7 @@ use antipode_relay::packet::Packet;
 use super::loudest::Decision;
 use super::subscription::LayerSet;
 
-/// A packet that waits for the end of its turn.
+/// A packet that waits for the end of its turn, or for the rest of its picture.
 #[derive(Debug)]
 pub(crate) struct Fresh {
     /// As it came.

@@ -76,7 +76,8 @@ pub(crate) struct Track {
     arrived: [Arrived; LAYERS_MAX],
     meter: RateMeter,
     pub(super) cache: Cache,
-    /// What came in with this turn, which takes only so much; viewers get it at its end.
+    /// What came in and is still to be offered, as much as a turn or two take: viewers get it at a turn's
+    /// end, a picture when its rest has come or been waited for.
     pub(super) fresh: Vec<Fresh>,
     pub(super) cursor: Cursor,
     /// Of a microphone of which not every viewer gets everything.

@@ -76,7 +76,7 @@ impl Shard {
         self.fx.packets = packets;
     }
 
-    /// Takes a packet in: other shards get it at once, viewers at the turn's end. `false` when its track is
+    /// Takes a packet in: other shards get it at once, viewers at a turn's end. `false` when its track is
     /// not here.
     pub(super) fn forward(&mut self, packet: Packet) -> bool {
         let (parcels, parcels_out) = (&mut self.parcels, &mut self.counters.parcels_out);

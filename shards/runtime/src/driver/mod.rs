@@ -11,7 +11,8 @@
 //!   of the next. A turn for something else takes them along.
 //!
 //! A turn that lasts longer than that is followed by the next at once. Where the kernel cannot tell
-//! pictures apart, everything is urgent. What was taken leaves in the same turn.
+//! pictures apart, everything is urgent. What was taken leaves in the same turn, but for
+//! a part of a picture: that waits for its rest, and the core's deadline ends the wait.
 //!
 //! ```text
 //!   none        |turn                                  parked until one comes
