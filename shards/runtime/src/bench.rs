@@ -116,7 +116,7 @@ fn wire(port: Port, bell: Arc<Doorbell>) -> io::Result<Wiring> {
         patient: group.patient.pop(),
         pictures: group.pictures.pop(),
         v6: false,
-        locals: Locals::new(vec![address], &[address.ip()], address.port()),
+        locals: Locals::new(vec![address], &[address.ip()], address),
         claims: claims.map(Arc::new),
         port,
         inbox,

@@ -108,7 +108,7 @@ impl Node {
                 patient: patient.next(),
                 pictures: pictures.next(),
                 v6: address.is_ipv6(),
-                locals: Locals::new(media.clone(), &own, address.port()),
+                locals: Locals::new(media.clone(), &own, address),
                 claims: claims.clone(),
                 inbox,
                 reporter: Reporter::new(reports_tx, Arc::clone(&control_doorbell)),

@@ -119,7 +119,7 @@ pub(super) fn scene() -> (Wiring, Scene) {
         patient: group.patient.into_iter().next(),
         pictures: group.pictures.into_iter().next(),
         v6: false,
-        locals: Locals::new(vec![group.address], &own, group.address.port()),
+        locals: Locals::new(vec![group.address], &own, group.address),
         claims: claims.map(Arc::new),
         port,
         inbox,
@@ -481,7 +481,7 @@ fn a_wildcard_socket_answers_from_the_address_that_was_asked() {
     let (mut wiring, _scene) = scene();
     wiring.v6 = group.address.is_ipv6();
     wiring.socket = group.sockets.into_iter().next().unwrap();
-    wiring.locals = Locals::new(candidates.clone(), &own, port);
+    wiring.locals = Locals::new(candidates.clone(), &own, group.address);
     let mut shard = double(wiring);
     for target in candidates {
         let Ok(peer) = UdpSocket::bind((target.ip(), 0)) else { continue };

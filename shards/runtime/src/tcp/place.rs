@@ -67,7 +67,7 @@ impl Place {
         let (reports_tx, reports) = bounded(1);
         let wiring = Wiring {
             listener: self.listener,
-            locals: Locals::new(self.candidates, own, self.bound.port()),
+            locals: Locals::new(self.candidates, own, self.bound),
             rings,
             bell,
             rung: rung.clone(),

@@ -42,7 +42,7 @@ fn scene(patience: Patience) -> Scene {
     let (reports_tx, reports) = crossbeam_channel::bounded(1);
     let wiring = Wiring {
         listener,
-        locals: Locals::new(vec![at], &[at.ip()], at.port()),
+        locals: Locals::new(vec![at], &[at.ip()], at),
         rings,
         bell,
         rung: wake.clone(),
