@@ -312,6 +312,12 @@ pub struct FloorArgs {
     /// Send to all peers so often and sleep between, as a server does; without a pause when left out
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub every: Option<Duration>,
+    /// Have the peers read what comes, on other cores than --server-cores, as a load's clients do
+    #[arg(long)]
+    pub read: bool,
+    /// The cores to send from when peers read, such as 0 or 0,2-3
+    #[arg(long, value_name = "CORES", default_value = "0", requires = "read")]
+    pub server_cores: String,
     /// Write the table as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -2,13 +2,13 @@
 //! them. No forwarder on this kernel and with this cipher can be cheaper.
 //!
 //! Each round seals one packet for each peer and segment with that peer's own key, then sends all with
-//! as few `sendmmsg` as it takes, in trains (`UDP_SEGMENT`) of the row's length, over loopback to
-//! sockets that nobody reads: the kernel delivers until they are full and then drops, which costs the
-//! sender about the same.
+//! as few `sendmmsg` as it takes, in trains (`UDP_SEGMENT`) of the row's length, over loopback.
 //!
-//! Without a pause all that is touched stays in the caches. A load leaves pauses, after which keys, buffers
-//! and what the kernel has of a peer are in main memory again: `--every` sleeps between two rounds as a
-//! server does.
+//! Without a pause all that is touched stays in the caches, and nobody reads. A load leaves pauses, after
+//! which keys, buffers and what the kernel has of a peer are in main memory again: `--every` sleeps between
+//! two rounds as a server does. And somebody reads what a load sends: `--read` (`peers`).
+
+mod peers;
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -20,11 +20,12 @@ use antipode_base::limits::BENCH_SOCKET_BUFFER;
 use antipode_runtime::udp::{Trains, keep_whole, open};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use socket2::Socket;
-use str0m::crypto::{AeadAes128Gcm, AeadAes128GcmCipher, CryptoProvider, from_feature_flags};
+use str0m::crypto::{AeadAes128Gcm, AeadAes128GcmCipher, from_feature_flags};
 
 use crate::cli::FloorArgs;
 use crate::error::BenchError;
+use crate::floor::peers::Peers;
+use crate::hosted::Cores;
 
 /// Lengths of trains; 1 is one datagram a send.
 const TRAINS: [usize; 5] = [1, 2, 4, 8, 16];
@@ -51,6 +52,8 @@ struct Row {
     send_us: f64,
     both_us: f64,
     both_us_p10: f64,
+    /// Of what was sent, where somebody reads.
+    read: Option<f64>,
 }
 
 /// Measures and prints.
@@ -65,28 +68,43 @@ pub fn run(args: &FloorArgs) -> Result<(), BenchError> {
     if !(HEADER..=BYTES_MAX).contains(&args.bytes) {
         return flaw("--bytes", format!("{}; give {HEADER} to {BYTES_MAX}", args.bytes));
     }
-    let provider = from_feature_flags();
-    let rows: Vec<Row> =
-        TRAINS.iter().map(|train| row(args, &provider, *train)).collect::<Result<_, _>>()?;
-    let pace = args.every.map_or(String::new(), |every| format!(" every {every:?}"));
-    let mut text = format!(
-        "{} bytes sealed with AES-128-GCM for {} peers and sent over loopback{}, µs a packet\n\n\
-         {:>8}{:>10}{:>10}{:>10}{:>16}\n",
-        args.bytes, args.peers, pace, "train", "seal", "send", "both", "fastest tenth",
-    );
-    for row in &rows {
-        let Row { train, seal_us, send_us, both_us, both_us_p10 } = row;
-        let _ = writeln!(
-            text,
-            "{train:>8}{seal_us:>10.3}{send_us:>10.3}{both_us:>10.3}{both_us_p10:>16.3}"
-        );
-    }
-    let _ = write!(std::io::stdout(), "{text}");
+    let split = || Cores::split(&args.server_cores, &crate::proc::cores());
+    let cores = args.read.then(split).transpose()?;
+    let FloorArgs { peers, bytes, duration, every, .. } = *args;
+    let sending = Sending { peers, bytes, duration, every, readers: cores.as_ref() };
+    let table = || TRAINS.iter().map(|train| sending.row(*train)).collect::<Result<Vec<Row>, _>>();
+    let rows = match &cores {
+        None => table()?,
+        Some(cores) => cores.as_server(table)??,
+    };
+    let _ = write!(std::io::stdout(), "{}", text(args, &rows));
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&rows).map_err(BenchError::file(path))?;
         std::fs::write(path, json + "\n").map_err(BenchError::file(path))?;
     }
     Ok(())
+}
+
+fn text(args: &FloorArgs, rows: &[Row]) -> String {
+    let pace = args.every.map_or(String::new(), |every| format!(" every {every:?}"));
+    let (to, column) = if args.read { (" to peers that read", "read, %") } else { ("", "") };
+    let mut text = format!(
+        "{} bytes sealed with AES-128-GCM for {} peers and sent over loopback{pace}{to}, µs a packet\n\n\
+         {:>8}{:>10}{:>10}{:>10}{:>16}{column:>10}",
+        args.bytes, args.peers, "train", "seal", "send", "both", "fastest tenth",
+    );
+    text.truncate(text.trim_end().len());
+    for row in rows {
+        let Row { train, seal_us, send_us, both_us, both_us_p10, read } = row;
+        let _ = write!(
+            text,
+            "\n{train:>8}{seal_us:>10.3}{send_us:>10.3}{both_us:>10.3}{both_us_p10:>16.3}"
+        );
+        if let Some(read) = read {
+            let _ = write!(text, "{:>10.1}", read * 100.0);
+        }
+    }
+    text + "\n"
 }
 
 /// A load, as far as it says what its packets cost at least.
@@ -109,90 +127,109 @@ pub struct Floor {
     pub hot_us: f64,
     /// One train to each peer as often as the load has them, and sleep between.
     pub paced_us: f64,
+    /// The same to peers that read. Reports from before this was measured say nothing of it.
+    #[serde(default)]
+    pub read_us: Option<f64>,
 }
 
 impl Load {
-    /// Measures it on this thread's core. A train costs so much, and each of its packets so much: the cost
-    /// of a packet is linear in the inverse of the length, which is what lies between two whole lengths.
+    /// Measures it on the servers' cores, with readers on the harness's. A train costs so much, and each of its
+    /// packets so much: the cost of a packet is linear in the inverse of the length, which is what lies between
+    /// two whole lengths.
     ///
     /// # Errors
-    /// No sockets.
-    pub fn floor(&self) -> Result<Floor, BenchError> {
+    /// No sockets, no thread, or no such core.
+    pub fn floor(&self, cores: &Cores) -> Result<Floor, BenchError> {
         let peers = self.peers.clamp(1, PEERS_MAX);
         let bytes = (HEADER + self.payload.max(0.0) as usize).min(BYTES_MAX);
         let train = self.train.clamp(1.0, TRAIN_MAX as f64);
         let every = Duration::try_from_secs_f64(peers as f64 * train / self.rate);
         let every = every.map_or(EVERY_MAX, |every| every.clamp(EVERY_MIN, EVERY_MAX));
-        let args = FloorArgs { peers, bytes, duration: LOAD_ROW, every: None, json: None };
-        let paced = FloorArgs { every: Some(every), ..args.clone() };
-        Ok(Floor { hot_us: between(&args, train)?, paced_us: between(&paced, train)? })
+        let hot = Sending { peers, bytes, duration: LOAD_ROW, every: None, readers: None };
+        let paced = Sending { every: Some(every), ..hot };
+        let read = Sending { readers: Some(cores), ..paced };
+        cores.as_server(|| {
+            Ok(Floor {
+                hot_us: hot.between(train)?,
+                paced_us: paced.between(train)?,
+                read_us: Some(read.between(train)?),
+            })
+        })?
     }
 }
 
-/// Of a packet, in trains of a length that need not be whole.
-fn between(args: &FloorArgs, train: f64) -> Result<f64, BenchError> {
-    let provider = from_feature_flags();
-    let shorter = row(args, &provider, train as usize)?.both_us;
-    if train.fract() < TRAIN_NEAR || train as usize == TRAIN_MAX {
-        return Ok(shorter);
-    }
-    let longer = row(args, &provider, train as usize + 1)?.both_us;
-    let [low, high] = [train.floor(), train.floor() + 1.0].map(f64::recip);
-    let share = (low - train.recip()) / (low - high);
-    Ok(shorter + (longer - shorter) * share)
+/// One way to seal and send.
+#[derive(Clone, Copy)]
+struct Sending<'a> {
+    peers: usize,
+    bytes: usize,
+    duration: Duration,
+    every: Option<Duration>,
+    /// Who reads, and where.
+    readers: Option<&'a Cores>,
 }
 
-fn row(args: &FloorArgs, provider: &CryptoProvider, train: usize) -> Result<Row, BenchError> {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let socket = |what| move || open(any, BENCH_SOCKET_BUFFER).map_err(BenchError::host(what));
-    let sender = socket("a UDP socket")()?;
-    keep_whole(&sender).map_err(BenchError::host("a UDP socket"))?;
-    let peers: Vec<Socket> = std::iter::repeat_with(socket("a UDP socket for each peer"))
-        .take(args.peers)
-        .collect::<Result<_, _>>()?;
-    let address = |socket: &Socket| {
-        socket.local_addr()?.as_socket().ok_or(std::io::ErrorKind::Unsupported.into())
-    };
-    let addresses: Vec<SocketAddr> = peers
-        .iter()
-        .map(address)
-        .collect::<Result<_, _>>()
-        .map_err(BenchError::host("addresses"))?;
-    let mut sealers: Vec<_> = (0..args.peers)
-        .map(|peer| {
-            let mut key = [7; 16];
-            key[..8].copy_from_slice(&(peer as u64).to_be_bytes());
-            provider.srtp_provider.aead_aes_128_gcm().create_cipher(key, true)
-        })
-        .collect();
-    let sealed = vec![0x80; args.bytes + AeadAes128Gcm::TAG_LEN];
-    let mut trains = Trains::new(any, &addresses, train, &sealed);
-    let plain = vec![0x55; args.bytes - HEADER];
-    let (mut seals, mut sends) = (Vec::new(), Vec::new());
-    let packets = (args.peers * train) as f64;
-    let mut next = Instant::now();
-    let (until, mut sequence) = (Instant::now() + args.duration, 0_u16);
-    while Instant::now() < until || seals.len() < 10 {
-        if let Some(every) = args.every {
-            next += every;
-            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+impl Sending<'_> {
+    /// Of a packet, in trains of a length that need not be whole.
+    fn between(&self, train: f64) -> Result<f64, BenchError> {
+        let shorter = self.row(train as usize)?.both_us;
+        if train.fract() < TRAIN_NEAR || train as usize == TRAIN_MAX {
+            return Ok(shorter);
         }
-        let began = used();
-        seal(&mut sealers, &plain, train, sequence, &mut trains);
-        let between = used();
-        trains.send(&sender).map_err(BenchError::host("segmented sends"))?;
-        seals.push(micros(between - began) / packets);
-        sends.push(micros(used() - between) / packets);
-        sequence = sequence.wrapping_add(1);
+        let longer = self.row(train as usize + 1)?.both_us;
+        let [low, high] = [train.floor(), train.floor() + 1.0].map(f64::recip);
+        let share = (low - train.recip()) / (low - high);
+        Ok(shorter + (longer - shorter) * share)
     }
-    let both: Vec<f64> = seals.iter().zip(&sends).map(|(seal, send)| seal + send).collect();
-    Ok(Row {
-        train,
-        seal_us: quantile(seals, 0.5),
-        send_us: quantile(sends, 0.5),
-        both_us: quantile(both.clone(), 0.5),
-        both_us_p10: quantile(both, 0.1),
-    })
+
+    fn row(&self, train: usize) -> Result<Row, BenchError> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let socket = open(any, BENCH_SOCKET_BUFFER)
+            .and_then(|socket| keep_whole(&socket).map(|()| socket))
+            .map_err(BenchError::host("a UDP socket"))?;
+        let peers = Peers::open(self.peers, self.readers)?;
+        let mut sealers = sealers(self.peers);
+        let sealed = vec![0x80; self.bytes + AeadAes128Gcm::TAG_LEN];
+        let mut trains = Trains::new(any, peers.addresses(), train, &sealed);
+        let plain = vec![0x55; self.bytes - HEADER];
+        let (mut seals, mut sends) = (Vec::new(), Vec::new());
+        let packets = (self.peers * train) as f64;
+        let mut next = Instant::now();
+        let (until, mut sequence) = (Instant::now() + self.duration, 0_u16);
+        while Instant::now() < until || seals.len() < 10 {
+            if let Some(every) = self.every {
+                next += every;
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+            let began = used();
+            seal(&mut sealers, &plain, train, sequence, &mut trains);
+            let between = used();
+            trains.send(&socket).map_err(BenchError::host("segmented sends"))?;
+            seals.push(micros(between - began) / packets);
+            sends.push(micros(used() - between) / packets);
+            sequence = sequence.wrapping_add(1);
+        }
+        let sent = packets * seals.len() as f64;
+        let both: Vec<f64> = seals.iter().zip(&sends).map(|(seal, send)| seal + send).collect();
+        Ok(Row {
+            train,
+            seal_us: quantile(seals, 0.5),
+            send_us: quantile(sends, 0.5),
+            both_us: quantile(both.clone(), 0.5),
+            both_us_p10: quantile(both, 0.1),
+            read: peers.read().map(|read| read as f64 / sent),
+        })
+    }
+}
+
+fn sealers(peers: usize) -> Vec<Box<dyn AeadAes128GcmCipher>> {
+    let provider = from_feature_flags();
+    let sealer = |peer: usize| {
+        let mut key = [7; 16];
+        key[..8].copy_from_slice(&(peer as u64).to_be_bytes());
+        provider.srtp_provider.aead_aes_128_gcm().create_cipher(key, true)
+    };
+    (0..peers).map(sealer).collect()
 }
 
 /// One packet for each peer and segment, each under its own nonce (RFC 7714 §8.1).
@@ -242,17 +279,27 @@ mod tests {
     fn a_loads_floor_is_measured_between_whole_lengths_and_at_its_pace() {
         for (train, rate) in [(0.0, 0.0), (2.5, 50.0), (1e9, f64::NAN)] {
             let load = Load { peers: 2, payload: 100.0, train, rate };
-            let Floor { hot_us, paced_us } = load.floor().expect("loopback is there");
-            let sane = |us: f64| us > 0.0 && us < 1e4;
-            assert!(sane(hot_us) && sane(paced_us), "{load:?}: {hot_us}, {paced_us}");
+            let floor = load.floor(&cores()).expect("loopback is there");
+            let all = [Some(floor.hot_us), Some(floor.paced_us), floor.read_us];
+            assert!(all.iter().all(|us| us.is_some_and(|us| us > 0.0 && us < 1e4)), "{floor:?}");
         }
     }
 
     #[test]
     fn a_row_is_measured() {
         let duration = Duration::from_millis(5);
-        let args = FloorArgs { peers: 3, bytes: 200, duration, every: None, json: None };
-        let row = row(&args, &from_feature_flags(), 4).expect("loopback is there");
+        let sending = Sending { peers: 3, bytes: 200, duration, every: None, readers: None };
+        let row = sending.row(4).expect("loopback is there");
         assert!(row.seal_us > 0.0 && row.send_us > 0.0 && row.both_us >= row.both_us_p10);
+        assert!(row.read.is_none());
+        let (every, cores) = (Some(Duration::from_millis(1)), cores());
+        let row = Sending { every, readers: Some(&cores), ..sending }.row(4).expect("and there");
+        assert!(row.read.is_some_and(|read| read > 0.0 && read <= 1.0), "{row:?}");
+    }
+
+    /// Whoever tests has one core at least.
+    fn cores() -> Cores {
+        let all = crate::proc::cores();
+        Cores { server: all.clone(), harness: all }
     }
 }

@@ -95,11 +95,26 @@ impl Cores {
     /// # Errors
     /// The kernel refuses.
     pub fn as_server<T>(&self, act: impl FnOnce() -> T) -> Result<T, BenchError> {
-        pin(&self.server)?;
-        let done = act();
-        pin(&self.harness)?;
-        Ok(done)
+        on(&self.server, act)
     }
+
+    /// Does something on the harness's cores in the midst of what is done on the servers'; a thread that it starts
+    /// stays there.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn as_harness<T>(&self, act: impl FnOnce() -> T) -> Result<T, BenchError> {
+        on(&self.harness, act)
+    }
+}
+
+/// Does something on some cores, and goes back to where this thread was.
+fn on<T>(cores: &[usize], act: impl FnOnce() -> T) -> Result<T, BenchError> {
+    let before = proc::cores();
+    pin(cores)?;
+    let done = act();
+    pin(&before)?;
+    Ok(done)
 }
 
 fn pin(cores: &[usize]) -> Result<(), BenchError> {

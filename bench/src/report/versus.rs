@@ -69,12 +69,16 @@ pub struct Row {
 type Read = fn(&Round) -> Option<f64>;
 
 /// Name, decimals, and how it is read.
-const ROWS: [(&str, usize, Read); 15] = [
+const ROWS: [(&str, usize, Read); 17] = [
     ("CPU per packet, µs", 2, |round| round.figures.cpu_us_per_packet),
     ("floor for such packets, µs", 2, |round| Some(round.floor?.hot_us)),
     ("times the floor", 2, |round| Some(round.figures.cpu_us_per_packet? / round.floor?.hot_us)),
     ("floor at the load's pace, µs", 2, |round| Some(round.floor?.paced_us)),
     ("times that", 2, |round| Some(round.figures.cpu_us_per_packet? / round.floor?.paced_us)),
+    ("floor to peers that read, µs", 2, |round| round.floor?.read_us),
+    ("times the floor to these", 2, |round| {
+        Some(round.figures.cpu_us_per_packet? / round.floor?.read_us?)
+    }),
     ("mean train, datagrams", 2, |round| round.figures.train),
     ("packets/s", 0, |round| Some(round.figures.packets_per_second)),
     ("server, cores", 3, |round| round.figures.server_cores),
@@ -184,7 +188,11 @@ mod tests {
 
     fn round(cost: f64, floor: Option<f64>, counts: bool) -> Round {
         let figures = Figures { cpu_us_per_packet: Some(cost), ..Figures::default() };
-        let floor = floor.map(|hot_us| Floor { hot_us, paced_us: 2.0 * hot_us });
+        let floor = floor.map(|hot_us| Floor {
+            hot_us,
+            paced_us: 2.0 * hot_us,
+            read_us: Some(2.5 * hot_us),
+        });
         Round { figures, floor, counts }
     }
 
@@ -214,6 +222,8 @@ mod tests {
         assert_eq!(cost.sides[1].map(|side| (side.median, side.max)), Some((20.0, 40.0)));
         let times = row(&versus, "times that").expect("of A it is known");
         assert_eq!(times.sides[0], Spread::of([1.0]));
+        let times = row(&versus, "times the floor to").expect("of A it is known");
+        assert_eq!(times.sides[0], Spread::of([0.8]));
         let times = row(&versus, "times the").expect("of A it is known");
         assert_eq!((times.sides[0], times.sides[1]), (Spread::of([2.0]), None));
         assert!(row(&versus, "viewers that held").is_none(), "nobody sought it");

@@ -77,7 +77,7 @@ pub async fn run(
             blame(&mut versus.faults, &report, number, letter);
             let counts = !report.faults.iter().any(|fault| !fault.busy);
             let floor = match counts {
-                true => Some(cores.as_server(|| floor_of(&report))??),
+                true => Some(floor_of(&report, cores)?),
                 false => None,
             };
             pair[at] = Round { figures: Figures::of(&report), floor, counts };
@@ -160,11 +160,11 @@ fn blame(faults: &mut Vec<Fault>, report: &Report, number: u32, letter: &str) {
 
 /// What kernel and cipher alone would cost for packets of that size, in trains of that length, and as often.
 /// A server that says nothing of trains is taken to send one by one.
-fn floor_of(report: &Report) -> Result<Floor, BenchError> {
+fn floor_of(report: &Report, cores: &Cores) -> Result<Floor, BenchError> {
     let figures = Figures::of(report);
     let peers = usize::try_from(report.standing).unwrap_or(usize::MAX);
     let (payload, rate) = (figures.payload_bytes, figures.packets_per_second);
-    Load { peers, payload, train: figures.train.unwrap_or(1.0), rate }.floor()
+    Load { peers, payload, train: figures.train.unwrap_or(1.0), rate }.floor(cores)
 }
 
 fn verdict(versus: &Versus, tolerate_busy: bool) -> Result<(), BenchError> {
