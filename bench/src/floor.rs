@@ -133,9 +133,9 @@ pub struct Floor {
 }
 
 impl Load {
-    /// Measures it on the servers' cores, with readers on the harness's. A train costs so much, and each of its
-    /// packets so much: the cost of a packet is linear in the inverse of the length, which is what lies between
-    /// two whole lengths.
+    /// Measures it on the servers' cores, with readers on the harness's. A train costs so much, and each of
+    /// its packets so much: the cost of a packet is linear in the inverse of the length, which is what lies
+    /// between two whole lengths.
     ///
     /// # Errors
     /// No sockets, no thread, or no such core.

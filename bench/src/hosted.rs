@@ -98,8 +98,8 @@ impl Cores {
         on(&self.server, act)
     }
 
-    /// Does something on the harness's cores in the midst of what is done on the servers'; a thread that it starts
-    /// stays there.
+    /// Does something on the harness's cores in the midst of what is done on the servers'. A thread that it
+    /// starts stays there.
     ///
     /// # Errors
     /// The kernel refuses.

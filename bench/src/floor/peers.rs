@@ -1,9 +1,9 @@
 //! Whom the floor's packets go to.
 //!
-//! Nobody reads what comes to the first kind: the kernel delivers until a socket is full and then drops, and the
-//! sender's core has all to itself. The second kind stands where a load's clients stand (behind their [`Doors`],
-//! on their cores) and reads: memory comes back from another core then, and somebody is woken, at the
-//! sender's expense.
+//! Nobody reads what comes to the first kind: the kernel delivers until a socket is full and then drops,
+//! and the sender's core has all to itself. The second kind stands where a load's clients stand (behind
+//! their [`Doors`], on their cores) and reads: memory comes back from another core then, and somebody is
+//! woken, at the sender's expense.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
