@@ -187,7 +187,8 @@ impl Ear {
         if datagram.get(1) != Some(&200) || self.streams.is_empty() {
             return;
         }
-        let Some(plain) = self.seal.open_rtcp(datagram) else { return };
+        let mut plain = Vec::new();
+        let Some(plain) = self.seal.open_rtcp(datagram, &mut plain) else { return };
         let word =
             |at: usize| plain.get(at..at + 4)?.first_chunk().copied().map(u32::from_be_bytes);
         let (Some(ssrc), Some(seconds), Some(fraction), Some(timestamp)) =

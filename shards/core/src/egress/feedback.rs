@@ -34,9 +34,9 @@ pub(crate) struct Repeat {
 }
 
 impl Egress {
-    /// Opens RTCP of the peer. `None` when it is not authentic, or came before.
-    pub(crate) fn open(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
-        self.seal.as_mut()?.open_rtcp(sealed)
+    /// Opens RTCP of the peer into `out`. `None` when it is not authentic, or came before.
+    pub(crate) fn open<'a>(&mut self, sealed: &[u8], out: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        self.seal.as_mut()?.open_rtcp(sealed, out)
     }
 
     /// Seals RTCP to the peer; `None` when nobody knows how or where to.

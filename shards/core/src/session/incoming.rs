@@ -135,15 +135,16 @@ impl Session {
     /// Takes in a compound packet of RTCP.
     pub(super) fn hear_report(&mut self, datagram: &Datagram<'_>, now: Instant, fx: &mut Effects) {
         let at = datagram.at.min(now);
-        let Some(compound) = self.egress.open(datagram.bytes) else { return };
+        let Effects { plain, heard, .. } = fx;
+        let Some(compound) = self.egress.open(datagram.bytes, plain) else { return };
         self.consented = now;
-        fx.heard.missed = 0;
-        rtcp::read(&compound, |feedback| match feedback {
+        heard.missed = 0;
+        rtcp::read(compound, |feedback| match feedback {
             Feedback::Sender { ssrc, ntp, timestamp } => {
                 self.ingress.sender(ssrc, SenderTime { ntp, timestamp, at });
             }
             Feedback::TimeHeard { told, delay } => self.ingress.answered(told, delay, at),
-            feedback => self.egress.hear(feedback, at, now, &mut fx.heard),
+            feedback => self.egress.hear(feedback, at, now, heard),
         });
     }
 

@@ -192,6 +192,8 @@ impl Shard {
     }
 
     /// The next output. Call again after `handle` and `flush`, until `None`.
+    // Inline, a datagram is moved once less on its way.
+    #[inline]
     pub fn poll(&mut self) -> Option<Output> {
         loop {
             if let Some(parcel) = self.parcels.pop_front() {

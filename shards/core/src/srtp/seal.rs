@@ -140,18 +140,18 @@ impl Seal {
         }
     }
 
-    /// Opens one SRTCP packet of the peer. `None` when it is not authentic, or not encrypted: we
+    /// Opens one SRTCP packet of the peer into `out`, whatever is there. `None` when it is not authentic, or not encrypted: we
     /// never negotiate that. And when it came before (RFC 3711 §3.3.2): what proves that the peer is still
     /// there must not be provable by whoever once overheard it.
-    pub fn open_rtcp(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
-        let plain = self.open(sealed)?;
+    pub fn open_rtcp<'a>(&mut self, sealed: &[u8], out: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        self.open(sealed, out)?;
         let behind = match self.rtcp_in {
             Cipher::Gcm128 { .. } | Cipher::Gcm256 { .. } => 0,
             Cipher::Cm { .. } => Aes128CmSha1_80::HMAC_TAG_LEN,
         };
         let (rest, _) = sealed.split_at_checked(sealed.len().checked_sub(behind)?)?;
         let index = u32::from_be_bytes(*rest.last_chunk()?) & !ENCRYPTED;
-        self.is_news(ssrc_of(&plain), index).then_some(plain)
+        self.is_news(ssrc_of(out), index).then_some(out)
     }
 
     fn is_news(&mut self, ssrc: u32, index: u32) -> bool {
@@ -165,22 +165,19 @@ impl Seal {
         true
     }
 
-    fn open(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
-        let mut out = Vec::new();
+    fn open(&mut self, sealed: &[u8], out: &mut Vec<u8>) -> Option<()> {
         match &mut self.rtcp_in {
             Cipher::Gcm128 { salt, aead } => {
                 let (head, body, word, index) = split_aead(sealed, AeadAes128Gcm::TAG_LEN)?;
                 let iv = AeadAes128Gcm::rtcp_iv(*salt, ssrc_of(head), index);
-                room(&mut out, head, 8 + body.len() - AeadAes128Gcm::TAG_LEN);
-                aead.decrypt(&iv, &[&aad(head, word)], body, &mut out[8..]).ok()?;
-                Some(out)
+                room(out, head, 8 + body.len() - AeadAes128Gcm::TAG_LEN);
+                aead.decrypt(&iv, &[&aad(head, word)], body, &mut out[8..]).ok().map(drop)
             }
             Cipher::Gcm256 { salt, aead } => {
                 let (head, body, word, index) = split_aead(sealed, AeadAes256Gcm::TAG_LEN)?;
                 let iv = AeadAes256Gcm::rtcp_iv(*salt, ssrc_of(head), index);
-                room(&mut out, head, 8 + body.len() - AeadAes256Gcm::TAG_LEN);
-                aead.decrypt(&iv, &[&aad(head, word)], body, &mut out[8..]).ok()?;
-                Some(out)
+                room(out, head, 8 + body.len() - AeadAes256Gcm::TAG_LEN);
+                aead.decrypt(&iv, &[&aad(head, word)], body, &mut out[8..]).ok().map(drop)
             }
             Cipher::Cm { salt, auth, ctr } => {
                 let (signed, tag) = sealed
@@ -198,10 +195,10 @@ impl Seal {
                 }
                 let index = u64::from(word & !ENCRYPTED);
                 let iv = Aes128CmSha1_80::rtp_iv(*salt, ssrc_of(head), index);
-                room(&mut out, head, plain.len() + CTR_SLACK);
+                room(out, head, plain.len() + CTR_SLACK);
                 ctr.decrypt(&iv, body, &mut out[8..]).ok()?;
                 out.truncate(plain.len());
-                Some(out)
+                Some(())
             }
         }
     }
@@ -275,17 +272,33 @@ mod tests {
             let keys = |client| agreed(profile, client);
             let mut server = Seal::new(&provider, &keys(false)).unwrap();
             let mut client = Seal::new(&provider, &keys(true)).unwrap();
+            let mut out = Vec::new();
             for _ in 0..3 {
                 let sealed = client.rtcp(&report);
-                assert_eq!(server.open_rtcp(&sealed).as_deref(), Some(&report[..]), "{profile:?}");
-                assert_eq!(server.open_rtcp(&sealed), None, "{profile:?}: it came before");
+                // Whatever is there: nothing, less and more than what is opened.
+                for left in [0, 9, 2_000] {
+                    out.resize(left, 0xee);
+                    assert_eq!(server.open(&sealed, &mut out), Some(()), "{profile:?}");
+                    assert_eq!(out, report, "{profile:?} over {left}");
+                }
+                let opened = server.open_rtcp(&sealed, &mut out);
+                assert_eq!(opened, Some(&report[..]), "{profile:?}");
+                assert_eq!(
+                    server.open_rtcp(&sealed, &mut out),
+                    None,
+                    "{profile:?}: it came before"
+                );
                 for at in 0..sealed.len() {
                     let mut broken = sealed.clone();
                     broken[at] ^= 1;
-                    assert_eq!(server.open(&broken), None, "{profile:?} byte {at}");
+                    assert_eq!(server.open(&broken, &mut out), None, "{profile:?} byte {at}");
                 }
                 for cut in 0..sealed.len() {
-                    assert_eq!(server.open(&sealed[..cut]), None, "{profile:?} cut {cut}");
+                    assert_eq!(
+                        server.open(&sealed[..cut], &mut out),
+                        None,
+                        "{profile:?} cut {cut}"
+                    );
                 }
             }
             assert!(
