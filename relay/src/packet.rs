@@ -42,6 +42,12 @@ impl Pictures {
     /// The widest PictureID.
     pub const ID_MASK: u16 = 0x7fff;
 
+    /// Whether the payload says these numbers as it came, as far as it has any.
+    pub fn says(&self, picture_id: u16, tl0_pic_idx: u8) -> bool {
+        self.picture_id.is_none_or(|own| own == picture_id)
+            && self.tl0_pic_idx.is_none_or(|own| own == tl0_pic_idx)
+    }
+
     /// Writes other numbers over those in the payload that these were read from. Widths stay.
     pub fn patch(&self, payload: &mut [u8], picture_id: u16, tl0_pic_idx: u8) {
         if self.picture_id.is_some()

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use antipode_base::media::Codec;
-use antipode_relay::packet::Shape;
+use antipode_relay::packet::{Pictures, Shape};
 use str0m::config::CryptoProvider;
 
 use crate::egress::estimator::{Estimator, Watched};
@@ -37,6 +37,16 @@ pub fn glance(codec: Codec, payload: &[u8]) -> Option<(bool, Shape)> {
     payload::glance(codec, payload).ok().map(|glance| (glance.keyframe, glance.shape))
 }
 
+/// Writes other numbers into a payload; its own change nothing.
+fn renumber(pictures: &Pictures, payload: &mut [u8]) {
+    let came = payload.to_vec();
+    let (id, index) = (pictures.picture_id.unwrap_or(0), pictures.tl0_pic_idx.unwrap_or(0));
+    assert!(pictures.says(id, index));
+    pictures.patch(payload, id, index);
+    assert_eq!(payload, came, "its own numbers were changed");
+    pictures.patch(payload, !0, !0);
+}
+
 /// Reads the layers of a payload, and writes other numbers into it.
 ///
 /// # Panics
@@ -50,7 +60,7 @@ pub fn layers(codec: Codec, payload: &[u8]) {
             assert!(layers.temporal <= Some(3));
             let mut copy = payload.to_vec();
             if let Shape::Pictures(pictures) = seen.shape {
-                pictures.patch(&mut copy, !0, !0);
+                renumber(&pictures, &mut copy);
             }
             assert_eq!(vp8::layers(&copy), Ok(layers), "more than numbers was changed");
         }
@@ -63,7 +73,7 @@ pub fn layers(codec: Codec, payload: &[u8]) {
             );
             let mut copy = payload.to_vec();
             if let Shape::Pictures(pictures) = read.glance().shape {
-                pictures.patch(&mut copy, !0, !0);
+                renumber(&pictures, &mut copy);
             }
             let picture_id = read
                 .picture_id

@@ -339,18 +339,19 @@ impl Egress {
             padded: padding > 0,
         };
         header.write(&lane.ids, written);
+        let said = match packet.shape {
+            Shape::Pictures(own) => own.says(rewrite.picture_id, rewrite.tl0_pic_idx),
+            Shape::Plain | Shape::Block { .. } => true,
+        };
         let payload = match packet.shape {
             Shape::Block { .. } if red.is_some() => &changed[..],
-            Shape::Plain | Shape::Block { .. } if padding == 0 => &packet.payload[..],
-            Shape::Plain | Shape::Block { .. } => {
+            _ if said && padding == 0 => &packet.payload[..],
+            shape => {
                 changed.clear();
                 changed.extend_from_slice(&packet.payload);
-                pad(changed, padding)
-            }
-            Shape::Pictures(pictures) => {
-                changed.clear();
-                changed.extend_from_slice(&packet.payload);
-                pictures.patch(changed, rewrite.picture_id, rewrite.tl0_pic_idx);
+                if let Shape::Pictures(own) = shape {
+                    own.patch(changed, rewrite.picture_id, rewrite.tl0_pic_idx);
+                }
                 pad(changed, padding)
             }
         };

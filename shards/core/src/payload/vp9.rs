@@ -272,10 +272,13 @@ fn group(bytes: &mut Bytes<'_>) -> Option<Group> {
 mod tests {
     use super::*;
 
-    /// Writes other numbers into a copy of a payload.
-    fn patch(payload: &[u8], copy: &mut [u8], picture_id: u16, tl0_pic_idx: u8) {
+    /// Writes other numbers into a copy of a payload. Returns whether they were its own.
+    fn patch(payload: &[u8], copy: &mut [u8], picture_id: u16, tl0_pic_idx: u8) -> bool {
         match parse(payload).unwrap().glance().shape {
-            Shape::Pictures(pictures) => pictures.patch(copy, picture_id, tl0_pic_idx),
+            Shape::Pictures(pictures) => {
+                pictures.patch(copy, picture_id, tl0_pic_idx);
+                pictures.says(picture_id, tl0_pic_idx)
+            }
             Shape::Plain | Shape::Block { .. } => panic!("VP9 has picture numbers"),
         }
     }
@@ -399,9 +402,10 @@ mod tests {
             let mut copy = payload.to_vec();
             let read = parse(&copy).unwrap();
             let id = read.picture_id.unwrap();
-            patch(payload, &mut copy, id.value, 7);
+            assert!(patch(payload, &mut copy, id.value, 7), "they are the same");
             assert_eq!(copy, payload, "the same numbers");
-            patch(payload, &mut copy, 0xffff, 0xee);
+            assert!(!patch(payload, &mut copy, id.value, 8) && !patch(payload, &mut copy, 0, 7));
+            assert!(!patch(payload, &mut copy, 0xffff, 0xee));
             let again = parse(&copy).unwrap();
             let all = if id.long { 0x7fff } else { 0x7f };
             assert_eq!(again.picture_id, Some(PictureId { value: all, ..id }));
@@ -415,7 +419,7 @@ mod tests {
         }
         // Nothing to patch.
         let mut bare = [0x0c, 0x99];
-        patch(&bare.clone(), &mut bare, 0xffff, 0xff);
+        assert!(patch(&bare.clone(), &mut bare, 0xffff, 0xff));
         assert_eq!(bare, [0x0c, 0x99]);
     }
 
