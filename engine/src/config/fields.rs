@@ -177,7 +177,7 @@ pub(crate) const FIELDS: &[Field] = &[
         env: "ANTIPODE_MEDIA_BIND",
         flag: None,
         takes: "IP address; :: is every address, of IPv4 too",
-        help: "where the media sockets are bound",
+        help: "where the media sockets are bound; one address costs the kernel less for each send",
         set: |c, v| v.ip().map(|ip| c.media.bind = ip),
         shown: |c| plain(c.media.bind.to_string()),
     },

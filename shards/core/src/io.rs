@@ -93,7 +93,7 @@ pub enum Input<'a> {
 pub struct Transmit {
     /// How it goes.
     pub transport: Transport,
-    /// Our address, to be given to the kernel (`IP_PKTINFO`) so that the peer sees the one it knows.
+    /// Our address as the peer knows it; the kernel is told (`IP_PKTINFO`) where it could take another.
     pub local: SocketAddr,
     /// The peer's address.
     pub destination: SocketAddr,

@@ -45,7 +45,7 @@ impl Locals {
     }
 
     /// The address to send from, so that the client sees `local`. `None`: the kernel's choice, which of a
-    /// socket with an address of its own is that address. Naming it costs two hundredths of what a send does.
+    /// socket with an address of its own is that address. Naming it costs two or three hundredths of a send.
     pub(crate) fn source_of(&self, local: SocketAddr) -> Option<IpAddr> {
         if !self.bound.ip().is_unspecified() {
             return None;
