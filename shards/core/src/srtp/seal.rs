@@ -140,9 +140,9 @@ impl Seal {
         }
     }
 
-    /// Opens one SRTCP packet of the peer into `out`, whatever is there. `None` when it is not authentic, or not encrypted: we
-    /// never negotiate that. And when it came before (RFC 3711 §3.3.2): what proves that the peer is still
-    /// there must not be provable by whoever once overheard it.
+    /// Opens one SRTCP packet of the peer into `out`, whatever is there. `None` when it is not authentic, or
+    /// not encrypted: we never negotiate that. And when it came before (RFC 3711 §3.3.2): what proves that
+    /// the peer is still there must not be provable by whoever once overheard it.
     pub fn open_rtcp<'a>(&mut self, sealed: &[u8], out: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         self.open(sealed, out)?;
         let behind = match self.rtcp_in {
