@@ -363,7 +363,7 @@ impl<C: Core> ShardThread<C> {
     /// When the next turn is due if nothing happens.
     pub(crate) fn wake_at(&self, now: Instant) -> Instant {
         let mut at = self.stats_at;
-        let patience = self.patience.as_ref().and_then(Patience::due);
+        let patience = self.patience.as_ref().and_then(|patience| patience.due(now));
         for due in [self.core.deadline(), patience].into_iter().flatten() {
             at = at.min(due);
         }
