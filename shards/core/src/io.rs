@@ -106,7 +106,7 @@ pub struct Transmit {
 pub enum Standing {
     /// A session of this shard has validated it.
     Validated,
-    /// Checks of its session's path come from it and need no more than an answer: they may wait.
+    /// Its session has been reached by it for a while: checks from it may wait.
     Settled,
     /// It is nobody's any more.
     Gone,

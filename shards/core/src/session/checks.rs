@@ -12,6 +12,8 @@
 
 use std::time::{Duration, Instant};
 
+/// After so long with a path its checks may wait: what goes on with one of them goes on a little later.
+const PROMPT: Duration = Duration::from_secs(1);
 /// How long a path is new.
 const NEW: Duration = Duration::from_secs(5);
 /// After so long without a check str0m forgets a pair.
@@ -38,20 +40,26 @@ impl Checks {
         now >= first + NEW && next < heard + FORGOTTEN
     }
 
-    /// It was answered without str0m. Returns whether it was the path's first such.
+    /// It was answered without str0m. Returns what [`Checks::heard`] does.
     pub(crate) fn answered(&mut self, now: Instant) -> bool {
         self.seen = Some(now);
-        !std::mem::replace(&mut self.settled, true)
+        self.settles(now)
     }
 
-    /// str0m heard of it.
-    pub(crate) fn heard(&mut self, now: Instant) {
+    /// str0m heard of it. Returns whether the path's checks may wait from now on, once for each path.
+    pub(crate) fn heard(&mut self, now: Instant) -> bool {
         self.first.get_or_insert(now);
         self.seen = Some(now);
         self.heard = Some(now);
+        self.settles(now)
     }
 
-    /// Whether checks of this path were answered already.
+    fn settles(&mut self, now: Instant) -> bool {
+        self.first.is_some_and(|first| now >= first + PROMPT)
+            && !std::mem::replace(&mut self.settled, true)
+    }
+
+    /// Whether checks of this path may wait.
     pub(crate) fn is_settled(&self) -> bool {
         self.settled
     }
@@ -71,9 +79,10 @@ mod tests {
         while now < start + NEW + Duration::from_secs(60) {
             if checks.is_routine(now) {
                 assert!(now >= start + NEW, "a new path's are all heard");
-                assert_eq!(checks.answered(now), !std::mem::replace(&mut settled, true));
+                assert!(settled && !checks.answered(now));
             } else {
-                checks.heard(now);
+                let settles = now >= start + PROMPT && !std::mem::replace(&mut settled, true);
+                assert_eq!(checks.heard(now), settles, "once");
                 count += u32::from(now >= start + NEW);
                 (longest, last) = (longest.max(now - last), now);
             }

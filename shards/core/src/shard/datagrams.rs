@@ -102,10 +102,9 @@ impl Shard {
         if session.egress.offer_path(datagram, nominates(datagram.bytes)) {
             session.checks = Checks::default();
         }
-        if session.egress.is_path_of(datagram) {
-            session.checks.heard(now);
-        }
+        let settles = session.egress.is_path_of(datagram) && session.checks.heard(now);
         self.validate(key, datagram.peer(), now);
+        self.settled(settles, datagram.peer());
         self.receive(key, datagram, now);
     }
 
@@ -113,11 +112,16 @@ impl Shard {
     fn answer(&mut self, key: usize, check: &Datagram<'_>, now: Instant) {
         let session = &mut self.sessions[key];
         session.consent(now);
-        let first = session.checks.answered(now);
+        let settles = session.checks.answered(now);
         let answer = self.setup.answer(check, &session.credentials, self.fx.outbox.buffer());
         self.fx.send(answer);
         self.validate(key, check.peer(), now);
-        if let (true, (Transport::Udp, address)) = (first, check.peer()) {
+        self.settled(settles, check.peer());
+    }
+
+    /// Checks from this address may wait from now on, if they did not before.
+    fn settled(&mut self, settles: bool, peer: PeerAddress) {
+        if let (true, (Transport::Udp, address)) = (settles, peer) {
             self.addresses.push_back((address, Standing::Settled));
         }
     }
