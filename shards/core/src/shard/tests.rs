@@ -51,6 +51,8 @@ struct Client {
     losing: bool,
     /// Datagrams of its media that are lost on their way to us, from the next one on.
     drops: usize,
+    /// So many of them get through before that.
+    spared: usize,
     /// Those that it sent.
     sent: Vec<Vec<u8>>,
     /// How long its datagrams have waited when the shard takes them in.
@@ -155,6 +157,7 @@ impl Scene {
             ago: Duration::ZERO,
             losing: false,
             drops: 0,
+            spared: 0,
             sent: Vec::new(),
             taking: Taking::Answered,
             astray: false,
@@ -304,7 +307,9 @@ impl Scene {
                     }
                     if matches!(transmit.contents[..], [128..=191, 0..192 | 224.., ..]) {
                         client.sent.push(transmit.contents.to_vec());
-                        if client.drops > 0 {
+                        if client.spared > 0 {
+                            client.spared -= 1;
+                        } else if client.drops > 0 {
                             client.drops -= 1;
                             continue;
                         }
