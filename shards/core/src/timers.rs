@@ -2,8 +2,11 @@
 //!
 //! Sessions set their timers often, and most for a moment that others have set theirs for: all that a turn
 //! sets counts from one reading of the clock, and what may wait is due at a beat. So timers are kept by
-//! moment, of which there are some hundred whatever the sessions are. None is ever taken out: whoever set one
+//! moment, of which there are some hundred whatever the sessions are. Few are ever taken out: whoever set one
 //! knows when it fires whether it is still meant ([`Armed`]).
+//!
+//! What is due at a beat is done with whatever the shard is awake for next, which is media where there is
+//! any: to be woken costs more than what it is woken for. Where nothing comes, it is woken [`LATE`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -14,6 +17,9 @@ use antipode_base::media::Layer;
 /// Queues that are kept, and how much room in each: what a beat of thousands of sessions needed goes back.
 const SPARE_MAX: usize = 64;
 const SPARE_ROOM_MAX: usize = 64;
+
+/// The most that a moment has where one of them is looked for.
+const UNSET_MAX: usize = 64;
 
 /// Why a timer was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,10 +36,15 @@ pub(crate) enum Reason {
     Levels,
 }
 
-/// Moments, each with what is due then. A moment has one at least.
+/// What is due when. A moment has one at least.
+type Moments = BTreeMap<Instant, VecDeque<Reason>>;
+
+/// See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    moments: BTreeMap<Instant, VecDeque<Reason>>,
+    prompt: Moments,
+    /// What need not wake the shard.
+    patient: Moments,
     /// Queues of moments that are over, to be used again.
     spare: Vec<VecDeque<Reason>>,
 }
@@ -41,34 +52,70 @@ pub(crate) struct Timers {
 impl Timers {
     /// Sets a timer.
     pub(crate) fn set(&mut self, at: Instant, reason: Reason) {
-        let spare = &mut self.spare;
-        let queue = self.moments.entry(at).or_insert_with(|| spare.pop().unwrap_or_default());
-        queue.push_back(reason);
+        add(&mut self.prompt, &mut self.spare, at, reason);
+    }
+
+    /// Sets a timer for something that may be done later.
+    pub(crate) fn set_patient(&mut self, at: Instant, reason: Reason) {
+        add(&mut self.patient, &mut self.spare, at, reason);
+    }
+
+    /// Takes out one that [`Timers::set`] set and for which the shard would be woken for nothing. Returns
+    /// whether it is gone: of a crowded moment something is meant in all likelihood.
+    pub(crate) fn unset(&mut self, at: Instant, reason: Reason) -> bool {
+        let Some(queue) = self.prompt.get_mut(&at).filter(|queue| queue.len() <= UNSET_MAX) else {
+            return false;
+        };
+        let Some(place) = queue.iter().position(|set| *set == reason) else { return false };
+        queue.remove(place);
+        if queue.is_empty()
+            && let Some(queue) = self.prompt.remove(&at)
+        {
+            self.keep(queue);
+        }
+        true
     }
 
     /// How many are set, meant or not.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.moments.values().map(VecDeque::len).sum()
+        self.prompt.values().chain(self.patient.values()).map(VecDeque::len).sum()
     }
 
-    /// When the next one is due.
+    /// When the shard is to be awake for the next one.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.moments.first_key_value().map(|(at, _)| *at)
+        let patient = first(&self.patient).map(|at| at + LATE);
+        [first(&self.prompt), patient].into_iter().flatten().min()
     }
 
-    /// Takes one that is due, with the time for which it was set.
+    /// Takes one that is due, with the time for which it was set: the earliest.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<(Instant, Reason)> {
-        let mut first = self.moments.first_entry().filter(|first| *first.key() <= now)?;
-        let (at, reason) = (*first.key(), first.get_mut().pop_front()?);
-        if first.get().is_empty() {
-            let queue = first.remove();
-            if self.spare.len() < SPARE_MAX && queue.capacity() <= SPARE_ROOM_MAX {
-                self.spare.push(queue);
-            }
+        let (prompt, patient) = (first(&self.prompt), first(&self.patient));
+        let is_patient = patient.is_some_and(|at| prompt.is_none_or(|prompt| at < prompt));
+        let moments = if is_patient { &mut self.patient } else { &mut self.prompt };
+        let mut entry = moments.first_entry().filter(|entry| *entry.key() <= now)?;
+        let (at, reason) = (*entry.key(), entry.get_mut().pop_front()?);
+        if entry.get().is_empty() {
+            let queue = entry.remove();
+            self.keep(queue);
         }
         Some((at, reason))
     }
+
+    /// A moment is over.
+    fn keep(&mut self, queue: VecDeque<Reason>) {
+        if self.spare.len() < SPARE_MAX && queue.capacity() <= SPARE_ROOM_MAX {
+            self.spare.push(queue);
+        }
+    }
+}
+
+fn add(moments: &mut Moments, spare: &mut Vec<VecDeque<Reason>>, at: Instant, reason: Reason) {
+    moments.entry(at).or_insert_with(|| spare.pop().unwrap_or_default()).push_back(reason);
+}
+
+fn first(moments: &Moments) -> Option<Instant> {
+    moments.first_key_value().map(|(at, _)| *at)
 }
 
 /// The timers of one session that are meant: the one that fires next, and one that is set for later, so that
@@ -84,6 +131,8 @@ pub(crate) struct Armed {
 pub(crate) struct Alarm {
     pub(crate) at: Instant,
     pub(crate) due: Instant,
+    /// Set by [`Timers::set_patient`].
+    pub(crate) patient: bool,
 }
 
 impl Armed {
@@ -116,6 +165,8 @@ impl Armed {
 pub(crate) const FAR: Duration = Duration::from_millis(250);
 /// Between two beats.
 pub(crate) const BEAT: Duration = Duration::from_millis(100);
+/// How long after a beat the shard is woken for it: longer than from one picture to the next.
+const LATE: Duration = Duration::from_millis(50);
 
 /// Moments at which what may wait is done for all sessions together: to be woken for each alone would cost
 /// more than what is done.
@@ -176,7 +227,44 @@ mod tests {
         assert_eq!(timers.take_due(at(3)), Some((at(1), keyframe(3))), "late, and before the rest");
         assert_eq!(timers.take_due(at(3)), Some((at(2), keyframe(2))));
         assert_eq!((timers.take_due(at(3)), timers.next()), (None, None));
-        assert!(timers.spare.len() <= 2 && timers.moments.is_empty());
+        assert!(timers.spare.len() <= 2 && timers.len() == 0);
+    }
+
+    #[test]
+    fn what_may_wait_is_done_when_something_else_is() {
+        let now = Instant::now();
+        let at = |ms| now + Duration::from_millis(ms);
+        let mut timers = Timers::default();
+        timers.set_patient(at(10), Reason::Levels);
+        timers.set_patient(at(30), Reason::Demand(TrackId(1)));
+        timers.set(at(20), Reason::Demand(TrackId(2)));
+        assert_eq!(timers.next(), Some(at(20)), "it wakes nobody before");
+        assert_eq!(timers.take_due(at(9)), None);
+        assert_eq!(timers.take_due(at(20)), Some((at(10), Reason::Levels)));
+        assert_eq!(timers.take_due(at(20)), Some((at(20), Reason::Demand(TrackId(2)))));
+        assert_eq!(timers.take_due(at(20)), None);
+        assert_eq!(timers.next(), Some(at(30) + LATE), "but not for ever");
+        assert_eq!(timers.take_due(at(30)), Some((at(30), Reason::Demand(TrackId(1)))));
+        assert_eq!((timers.next(), timers.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_is_not_meant_any_more_can_be_taken_out() {
+        let now = Instant::now();
+        let at = |ms| now + Duration::from_millis(ms);
+        let demand = |track| Reason::Demand(TrackId(track));
+        let mut timers = Timers::default();
+        timers.set(at(1), Reason::Levels);
+        (0..3).for_each(|track| timers.set(at(2), demand(track)));
+        timers.set_patient(at(3), Reason::Levels);
+        assert!(!timers.unset(at(1), demand(1)), "it is another");
+        assert!(timers.unset(at(1), Reason::Levels) && !timers.unset(at(1), Reason::Levels));
+        assert!(timers.unset(at(2), demand(1)) && !timers.unset(at(3), Reason::Levels));
+        assert_eq!((timers.next(), timers.len(), timers.spare.len()), (Some(at(2)), 3, 1));
+        assert_eq!(timers.take_due(at(2)), Some((at(2), demand(0))));
+        assert_eq!(timers.take_due(at(2)), Some((at(2), demand(2))));
+        (0..=UNSET_MAX as u64).for_each(|track| timers.set(at(4), demand(track)));
+        assert!(!timers.unset(at(4), demand(0)), "too many to look at");
     }
 
     #[test]
@@ -197,7 +285,7 @@ mod tests {
         let now = Instant::now();
         let alarm = |ms| {
             let at = now + Duration::from_millis(ms);
-            Alarm { at, due: at }
+            Alarm { at, due: at, patient: false }
         };
         let mut armed = Armed::default();
         assert!(!armed.fires(now));

@@ -40,7 +40,7 @@ impl Shard {
             session.egress.want(None, now);
             // What is muted or paused now comes back.
             if session.slots.wishes().iter().any(|wish| wish.subscribe.kind == Kind::Video) {
-                session.want_allocation(now + LOOK_EVERY);
+                session.want_allocation(self.fx.beats.after(now + LOOK_EVERY));
             }
             return;
         }
@@ -71,7 +71,8 @@ impl Shard {
         session.pacer.set_rate(allocated.next.map(|_| estimate), full);
         session.egress.want(allocated.next.map(|next| Bitrate(next.0 + sound)), now);
         let lacks = allocated.next.is_some();
-        session.want_allocation(now + if lacks { ALLOCATE_EVERY } else { LOOK_EVERY });
+        let next = now + if lacks { ALLOCATE_EVERY } else { LOOK_EVERY };
+        session.want_allocation(self.fx.beats.after(next));
     }
 
     /// What the session wants, track by track.

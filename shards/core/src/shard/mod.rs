@@ -264,7 +264,7 @@ impl Shard {
 
     fn arm_levels(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.levels_armed, true) {
-            self.timers.set(now + LEVEL_INTERVAL, Reason::Levels);
+            self.timers.set_patient(now + LEVEL_INTERVAL, Reason::Levels);
         }
     }
 }

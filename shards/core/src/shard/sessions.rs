@@ -119,24 +119,38 @@ impl Shard {
     /// Sets the timer of a session, or puts it into line for the end of the turn.
     fn arm(&mut self, key: usize, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let due = session.deadline;
+        let (due, reason) = (session.deadline, Reason::Session(key, session.id));
+        // What has been done meanwhile is to wake nobody.
+        if let Some(next) = session.armed.next()
+            && next.due < due
+            && !next.patient
+            && self.timers.unset(next.at, reason)
+        {
+            session.armed.fires(next.at);
+        }
         // What is past and waits for its beat would hide what becomes due before that: now is as good.
         let next = session.armed.next();
         let waits = next.is_some_and(|next| next.due == due && due <= now && now < next.at);
         if waits {
             session.armed.disarm();
         }
-        if session.dirty || waits {
+        // What became due by what came in is done at this turn's end; what is due again after that, later.
+        let now_due = due <= now && self.ending.now.is_none();
+        if session.dirty || waits || now_due {
             return self.enqueue(key);
         }
-        let at = match due.max(now + TIMER_STEP) {
-            far if far >= now + FAR => self.fx.beats.after(far),
-            near => near,
-        };
+        let soon = due.max(now + TIMER_STEP);
+        let beat = self.fx.beats.after(soon);
+        let patient = soon == beat || soon >= now + FAR;
+        let at = if patient { beat } else { soon };
         // What was far when its timer was set may be near by now, and still waits for its beat.
         if next.is_none_or(|next| at < next.at && due != next.due) {
-            session.armed.set(Alarm { at, due });
-            self.timers.set(at, Reason::Session(key, session.id));
+            session.armed.set(Alarm { at, due, patient });
+            if patient {
+                self.timers.set_patient(at, reason);
+            } else {
+                self.timers.set(at, reason);
+            }
         }
     }
 
@@ -153,6 +167,8 @@ impl Shard {
             return;
         };
         session.queued = false;
+        // Taken first, or its timer would be set once more for this.
+        let shares = session.allocate_at.take_if(|at| *at <= now).is_some();
         self.guarded(key, now, |session, setup, fx| {
             session.leave(now, fx);
             if session.dirty || session.deadline <= now {
@@ -160,8 +176,7 @@ impl Shard {
                 session.turn(now, fx);
             }
         });
-        let session = self.sessions.get(key);
-        if session.and_then(|session| session.allocate_at).is_some_and(|at| at <= now) {
+        if shares {
             self.allocate(key, now);
             self.arm(key, now);
         }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use antipode_base::limits::TURN_TIMERS_MAX;
 
 use super::*;
-use crate::timers::{Alarm, Reason};
+use crate::timers::{Alarm, FAR, Reason};
 
 /// The SSRC and the index (RFC 3711 §3.4) of RTCP that was sealed with AES-GCM: with the key of the
 /// session they are the nonce (RFC 7714 §9.1).
@@ -141,11 +141,13 @@ fn what_a_viewer_cannot_decode_is_dropped_once_and_not_counted_as_sent() {
 fn what_becomes_due_before_a_beat_does_not_wait_for_it() {
     let mut scene = call();
     let deadlines = |scene: &Scene| {
-        let Alarm { at, due } = scene.shard.sessions[1].armed.next().expect("it is armed");
+        let Alarm { at, due, .. } = scene.shard.sessions[1].armed.next().expect("it is armed");
         (at, due)
     };
     let found = (0..500).any(|_| {
         scene.pass(Duration::from_millis(10));
+        let now = scene.now;
+        scene.shard.guarded(1, now, |session, _, _| session.want_allocation(now + FAR));
         let (beat, due) = deadlines(&scene);
         due == scene.shard.sessions[1].deadline && beat > due + Duration::from_millis(20)
     });
@@ -162,6 +164,24 @@ fn what_becomes_due_before_a_beat_does_not_wait_for_it() {
     scene.settle();
     let next = scene.shard.sessions[1].armed.next().map(|next| next.at);
     assert!(next.is_some_and(|at| at > scene.now));
+}
+
+/// To be woken costs more than what there is to do: it is done with the next picture.
+#[test]
+fn between_two_pictures_nothing_wakes_a_shard() {
+    let (mut scene, gap) = (call(), Duration::from_millis(40));
+    let mid = scene.mid(0);
+    scene.send(0, mid, 1, KEY);
+    let mut woken = 0;
+    for seq in 2..=400 {
+        scene.pass(gap);
+        scene.send(0, mid, seq, DELTA);
+        let next = scene.now + gap;
+        // Connections that are new have more to do.
+        woken += usize::from(seq > 150 && scene.shard.deadline().is_some_and(|at| at < next));
+    }
+    assert!(woken <= 5, "{woken} times in ten seconds");
+    assert!(scene.clients[0].heard.iter().any(|report| matches!(report, Rtcp::Twcc(_))));
 }
 
 #[test]
