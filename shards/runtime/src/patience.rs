@@ -6,22 +6,22 @@
 //! none comes for a period, the shard looks for them itself:
 //!
 //! ```text
-//!   reports    . . ... .. . ....  . .. ...  .
-//!   media         |||        |||                  each wakes
-//!   looks            |          |         |
+//!   reports    . . ... .. . ....  . .. ...  . .. . ..
+//!   media         |||           |||           |||         each wakes
+//!   looks            |      |      |      |      |
 //! ```
 //!
-//! What they say comes to bear on the next picture, so between two of them nothing is lost; and when a report
-//! came, the kernel has written down. Where there are too many for the socket to keep so long, the period is
-//! shorter. A shard without any media looks ten times a second, since what comes by here are then checks of
-//! paths that nothing uses.
+//! What they say comes to bear on the next picture, so little is lost by it; and when a report came, the
+//! kernel has written down. Where there are too many for the socket to keep so long, the period is shorter. A
+//! shard without any media looks ten times a second, since what comes by here are then checks of paths that
+//! nothing uses.
 
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-/// Between two looks, and the least of it: as often as browsers report, and longer than between two pictures.
-const PERIOD: Duration = Duration::from_millis(50);
+/// Between two looks, and the least of it. So much waiting may be in the round-trip time that ICE measures.
+const PERIOD: Duration = Duration::from_millis(20);
 const PERIOD_MIN: Duration = Duration::from_millis(1);
 /// The same where no media has come for a [`LULL`].
 const PERIOD_QUIET: Duration = Duration::from_millis(100);
@@ -137,7 +137,7 @@ mod tests {
         patience.took(0, false, next);
         assert!(patience.wakes());
         let later = middle + LULL;
-        patience.took(SEVERAL, false, later);
+        (0..3).for_each(|_| patience.took(SEVERAL, false, later));
         assert_eq!(patience.due(later), Some(later + PERIOD_QUIET));
         patience.note_media(later);
         patience.took(SEVERAL, false, later);

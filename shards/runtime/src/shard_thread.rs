@@ -459,5 +459,7 @@ fn add_counters(into: &mut ShardStats, from: &ShardStats) {
 #[cfg(test)]
 mod meanwhile_tests;
 #[cfg(test)]
+mod patience_tests;
+#[cfg(test)]
 #[path = "shard_thread_tests.rs"]
 mod tests;

@@ -27,7 +27,7 @@ use crossbeam_channel::Sender;
 
 /// Echoes datagrams, passes parcels on as notices, and panics when it is told to.
 #[derive(Default)]
-struct Double {
+pub(super) struct Double {
     outputs: VecDeque<Output>,
     stats: ShardStats,
     deadline: Option<Instant>,
@@ -158,7 +158,7 @@ impl Scene {
     }
 }
 
-fn double(wiring: Wiring) -> ShardThread<Double> {
+pub(super) fn double(wiring: Wiring) -> ShardThread<Double> {
     ShardThread::new(wiring, Box::new(|_| Double::default()))
 }
 
@@ -352,44 +352,6 @@ fn a_panic_over_a_report_leaves_its_socket_where_it_was() {
     assert_eq!(shard.turn().taken.patient, 1, "it is read as before");
     let mut buffer = [0; 64];
     assert_eq!(receive(&scene.peer, &mut buffer).0, report.len());
-}
-
-#[test]
-fn reports_wait_once_there_are_several() {
-    let (wiring, scene) = scene();
-    let mut shard = double(wiring);
-    let report = |number| scene.peer.send(&[0x81, 201, 0, number]).unwrap();
-    report(1);
-    assert_eq!((shard.turn().taken.patient, shard.is_patience_over()), (1, true));
-    report(2);
-    report(3);
-    assert_eq!((shard.turn().taken.patient, shard.is_patience_over()), (2, false));
-    report(4);
-    let turn = shard.turn();
-    assert_eq!(turn.taken, Taken::default(), "it waits");
-    let due = shard.wake_at(turn.now);
-    assert!(due > turn.now && due <= turn.now + Duration::from_millis(100), "{:?}", due - turn.now);
-    while Instant::now() < due {
-        std::hint::spin_loop();
-    }
-    assert_eq!((shard.turn().taken.patient, shard.is_patience_over()), (1, true));
-}
-
-#[test]
-fn reports_that_wait_are_taken_in_behind_media() {
-    let (wiring, scene) = scene();
-    let mut shard = double(wiring);
-    let report = |number| scene.peer.send(&[0x81, 201, 0, number]).unwrap();
-    report(1);
-    report(2);
-    assert_eq!((shard.turn().taken.patient, shard.is_patience_over()), (2, false));
-    std::thread::sleep(Duration::from_millis(30));
-    report(3);
-    scene.peer.send(&[0x80, 96, 0, 1]).unwrap();
-    let turn = shard.turn();
-    assert_eq!((turn.taken.pictures, turn.taken.patient), (1, 0), "media goes first");
-    assert!(shard.wake_at(turn.now) <= turn.now, "and they go at once");
-    assert_eq!(shard.turn().taken.patient, 1);
 }
 
 #[test]
