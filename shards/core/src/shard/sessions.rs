@@ -132,6 +132,9 @@ impl Shard {
         let next = session.armed.next();
         let waits = next.is_some_and(|next| next.due == due && due <= now && now < next.at);
         if waits {
+            if let Some(next) = next.filter(|next| !next.patient) {
+                self.timers.unset(next.at, reason);
+            }
             session.armed.disarm();
         }
         // What became due by what came in is done at this turn's end; what is due again after that, later.
@@ -139,12 +142,15 @@ impl Shard {
         if session.dirty || waits || now_due {
             return self.enqueue(key);
         }
+        if next.is_some_and(|next| next.due == due) {
+            return;
+        }
         let soon = due.max(now + TIMER_STEP);
         let beat = self.fx.beats.after(soon);
         let patient = soon == beat || soon >= now + FAR;
         let at = if patient { beat } else { soon };
         // What was far when its timer was set may be near by now, and still waits for its beat.
-        if next.is_none_or(|next| at < next.at && due != next.due) {
+        if next.is_none_or(|next| at < next.at) {
             session.armed.set(Alarm { at, due, patient });
             if patient {
                 self.timers.set_patient(at, reason);
@@ -167,8 +173,6 @@ impl Shard {
             return;
         };
         session.queued = false;
-        // Taken first, or its timer would be set once more for this.
-        let shares = session.allocate_at.take_if(|at| *at <= now).is_some();
         self.guarded(key, now, |session, setup, fx| {
             session.leave(now, fx);
             if session.dirty || session.deadline <= now {
@@ -176,7 +180,8 @@ impl Shard {
                 session.turn(now, fx);
             }
         });
-        if shares {
+        let session = self.sessions.get(key);
+        if session.and_then(|session| session.allocate_at).is_some_and(|at| at <= now) {
             self.allocate(key, now);
             self.arm(key, now);
         }
