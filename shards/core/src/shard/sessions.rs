@@ -120,21 +120,19 @@ impl Shard {
     fn arm(&mut self, key: usize, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let (due, reason) = (session.deadline, Reason::Session(key, session.id));
+        let mut unset = |alarm: Alarm| !alarm.patient && self.timers.unset(alarm.at, reason);
         // What has been done meanwhile is to wake nobody.
-        if let Some(next) = session.armed.next()
-            && next.due < due
-            && !next.patient
-            && self.timers.unset(next.at, reason)
+        if let Some(next) = session.armed.next().filter(|next| next.due < due)
+            && unset(next)
         {
             session.armed.fires(next.at);
         }
         // What is past and waits for its beat would hide what becomes due before that: now is as good.
         let next = session.armed.next();
-        let waits = next.is_some_and(|next| next.due == due && due <= now && now < next.at);
-        if waits {
-            if let Some(next) = next.filter(|next| !next.patient) {
-                self.timers.unset(next.at, reason);
-            }
+        let waiting = next.filter(|next| next.due == due && due <= now && now < next.at);
+        let waits = waiting.is_some();
+        if let Some(waiting) = waiting {
+            unset(waiting);
             session.armed.disarm();
         }
         // What became due by what came in is done at this turn's end; what is due again after that, later.
